@@ -1,0 +1,33 @@
+// Who is calling. Pure: bytes and settings in, a client or a refusal out. Safe from any thread.
+#pragma once
+
+#include "config/settings.hpp"
+#include "message/failure.hpp"
+
+#include <string_view>
+
+namespace gw::auth {
+
+// Finds the client whose key was presented as `Authorization: Bearer KEY` or, without a bearer key, as
+// `X-Api-Key: KEY`.
+//   authorization, x_api_key   the fields' values; empty: the field is absent
+//   returns   the client; null when the settings name no clients (open): whatever was presented is ignored
+//   then errors    unauthenticated: no key, or one that is nobody's. The text is the same for every wrong key
+//   and holds none
+//             of it. The digest of the key is compared in constant time with every digest there is
+[[nodiscard]] result<const config::client*>
+authenticate(std::string_view authorization, std::string_view x_api_key, const config::settings& now);
+
+// The rule of a keyless listener: a web page must not spend tokens. Without `clients:`, a request is refused
+// when its Host is none of localhost, 127.0.0.0/8, [::1] or a configured address, or when it carries an
+// Origin.
+//   host, origin   the fields' values; empty: absent
+//   errors         forbidden
+[[nodiscard]] result<void>
+check_local(std::string_view host, std::string_view origin, const config::settings& now);
+
+// True when the admin listener's key was presented, or none is asked.
+[[nodiscard]] bool
+admin_allowed(std::string_view authorization, std::string_view x_api_key, const config::settings& now);
+
+} // namespace gw::auth

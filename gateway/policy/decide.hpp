@@ -1,0 +1,67 @@
+// Policy: may this client have this model, and which upstreams may answer in which order. Pure: no clock, no
+// sockets, randomness as an argument.
+#pragma once
+
+#include "config/settings.hpp"
+#include "message/failure.hpp"
+#include "message/request.hpp"
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace gw::policy {
+
+struct candidate
+{
+    const config::upstream* to = nullptr;
+    std::string model; // its name there
+    std::uint32_t rank = 0;
+    std::uint32_t weight = 1;
+};
+
+struct plan
+{
+    const config::model_entry* entry = nullptr;
+    std::string model;    // resolved: an alias replaced by the entry's name, a provider suffix taken off
+    std::string provider; // that suffix without its colon; empty: none
+    const task_info* task = nullptr; // null: neither the request nor the policy says
+    std::vector<candidate>
+        candidates; // in the order to be tried: ascending rank, equal ranks shuffled by weight
+};
+
+// Decides about one request.
+//   who       null: open
+//   random    any 64 bits: they order candidates of equal rank, each first as often as its weight says
+//   returns   a plan with at least one candidate; pointers live as long as `now`
+//   errors    invalid_model (neither in the policy nor a Hub id), unknown_model (names near ones that this
+//   client may
+//             use), forbidden (not this client's), unknown_task (the client named one that is not in the
+//             table), wrong_modality (a chat door for a model of another task, or the reverse)
+[[nodiscard]] result<plan>
+decide(const config::client* who, const request& asked, const config::settings& now, std::uint64_t random);
+
+// What a model name stands for, before anybody asks whether it is allowed.
+struct resolved
+{
+    const config::model_entry* entry = nullptr;
+    std::string model;
+    std::string provider;
+};
+
+// errors: invalid_model, unknown_model. `who` only bounds which names an unknown_model text may mention.
+[[nodiscard]] result<resolved>
+resolve(std::string_view model, const config::client* who, const config::settings& now);
+
+// True when the client may use the resolved name; everybody may when open (null).
+[[nodiscard]] bool allowed(const config::client* who, std::string_view model);
+
+// A Hub id: `name` or `namespace/name`, each `[A-Za-z0-9][A-Za-z0-9_.-]{0,95}`, without `..`, `--` or `.git`
+// at its end.
+[[nodiscard]] bool is_hub_id(std::string_view name);
+
+// The closed list of `:provider` suffixes that the router understands.
+[[nodiscard]] bool is_provider(std::string_view suffix);
+
+} // namespace gw::policy
