@@ -1,0 +1,29 @@
+// Asio, named once: every file of ours uses these aliases, all on the concrete io_context executor (a type-erased one
+// costs an indirect call for each operation).
+#pragma once
+
+#include <boost/asio/basic_waitable_timer.hpp>
+#include <boost/asio/buffer.hpp>
+#include <boost/asio/io_context.hpp>
+#include <boost/asio/ip/tcp.hpp>
+#include <boost/asio/post.hpp>
+#include <boost/system/error_code.hpp>
+
+#include <chrono>
+
+namespace gw::net {
+
+namespace asio = boost::asio;
+
+using executor = asio::io_context::executor_type;
+using tcp = asio::ip::tcp;
+using tcp_socket = asio::basic_stream_socket<tcp, executor>;
+using tcp_acceptor = asio::basic_socket_acceptor<tcp, executor>;
+using error_code = boost::system::error_code;
+using clock = std::chrono::steady_clock;
+using time_point = clock::time_point;
+using timer = asio::basic_waitable_timer<clock, asio::wait_traits<clock>, executor>;
+
+inline constexpr time_point never = time_point::max();
+
+} // namespace gw::net

@@ -1,0 +1,86 @@
+// The reading half of a connection: a buffer and exactly one outstanding read, whether somebody waits for bytes or not.
+// So a peer that leaves is noticed at once, and a read that was started while waiting delivers the next message.
+// The buffer starts at 4 KiB, grows to 64 KiB while bytes flow, and is given back when the connection idles.
+//
+// Bytes [data()] stay where they are until consume() or more(); the outstanding read only writes behind them.
+#pragma once
+
+#include "net/stream.hpp"
+
+#include <cstddef>
+#include <functional>
+#include <memory>
+#include <string_view>
+
+namespace gw::net {
+
+class reader final : private io_op
+{
+public:
+    static constexpr std::size_t first_size = 4 * 1024;
+    static constexpr std::size_t full_size = 64 * 1024;
+
+    explicit reader(stream& from)
+        : from_(from)
+    {
+        complete = [](io_op& self) { static_cast<reader&>(self).finished(); };
+    }
+    ~reader();
+    reader(const reader&) = delete;
+    reader& operator=(const reader&) = delete;
+
+    [[nodiscard]] std::string_view data() const { return {buffer_.get() + begin_, end_ - begin_}; }
+    void consume(std::size_t n) { begin_ += n; }
+    [[nodiscard]] bool empty() const { return begin_ == end_; }
+
+    // Waits until data() has grown, or the connection ended (eof, timed_out, operation_aborted, ...): the sticky error.
+    // `want` is how much room to offer at least; bytes may move. REQUIRES nobody else waits.
+    [[nodiscard]] auto more(std::size_t want = 1)
+    {
+        struct awaiter
+        {
+            reader& of;
+            std::size_t want;
+            std::size_t had;
+            bool await_ready() { return of.begin_more(want, had); }
+            void await_suspend(std::coroutine_handle<> who) noexcept { of.waiter_ = who; }
+            error_code await_resume() const noexcept { return of.end_ - of.begin_ > had ? error_code{} : of.ec_; }
+        };
+        return awaiter{*this, want, end_ - begin_};
+    }
+
+    // Keeps one read outstanding while nobody waits: at most `limit` bytes are taken, then it pauses. `gone` is called
+    // (from the event loop) when the peer closed or broke the connection; not for cancel().
+    void watch(std::size_t limit, std::function<void()> gone);
+    void unwatch() { gone_ = nullptr; }
+
+    [[nodiscard]] bool outstanding() const { return reading_; }
+    [[nodiscard]] error_code failed() const { return ec_; } // sticky
+    void clear_timeout();                                   // a timed-out read may be followed by another one
+
+    // Nothing is buffered and nobody waits: frees the buffer if no read is outstanding in it.
+    void give_back();
+
+    // Ends the outstanding read and waits for it, so that the object may go.
+    [[nodiscard]] task<void> stop();
+
+private:
+    bool begin_more(std::size_t want, std::size_t had);
+    void start(std::size_t limit);
+    void make_room(std::size_t want);
+    void finished();
+
+    stream& from_;
+    std::unique_ptr<char[]> buffer_;
+    std::size_t size_ = 0;
+    std::size_t begin_ = 0;
+    std::size_t end_ = 0;
+    bool reading_ = false;
+    bool stopping_ = false;
+    error_code ec_;
+    std::size_t watch_limit_ = 0;
+    std::coroutine_handle<> waiter_;
+    std::function<void()> gone_;
+};
+
+} // namespace gw::net

@@ -1,0 +1,170 @@
+#include "net/resolver.hpp"
+
+#include "net/event.hpp"
+
+#include <boost/asio/ip/address.hpp>
+
+#include <memory>
+#include <netdb.h>
+#include <sys/socket.h>
+
+namespace gw::net {
+namespace {
+
+constexpr auto fresh_for = std::chrono::seconds(30);
+constexpr auto stale_for = std::chrono::hours(1);
+constexpr std::size_t most_names = 4096;
+
+// What a look-up hands back to the coroutine that waits for it. Shared, since either may go first.
+struct ticket
+{
+    explicit ticket(loop& on)
+        : done(on.get_executor())
+    {
+    }
+    event done;
+    std::optional<result<addresses>> got;
+};
+
+} // namespace
+
+resolver::resolver(lookup_fn lookup)
+    : lookup_(std::move(lookup))
+{
+}
+
+resolver::~resolver()
+{
+    threads_.join();
+}
+
+result<addresses> resolver::system_lookup(const std::string& host)
+{
+    addrinfo hints{};
+    hints.ai_family = AF_UNSPEC;
+    hints.ai_socktype = SOCK_STREAM;
+    hints.ai_flags = AI_ADDRCONFIG;
+    addrinfo* found = nullptr;
+    const int status = ::getaddrinfo(host.c_str(), nullptr, &hints, &found);
+    if (status != 0) {
+        return std::unexpected(failure{
+            .what = code::unavailable,
+            .from = origin::upstream,
+            .again = retry::safe,
+            .text = "the host name `" + host + "` of the upstream does not resolve",
+            .detail = ::gai_strerror(status)
+        });
+    }
+    addresses made;
+    for (const addrinfo* each = found; each != nullptr; each = each->ai_next) {
+        if (each->ai_family == AF_INET) {
+            const auto* in = reinterpret_cast<const sockaddr_in*>(each->ai_addr); // NOLINT: the C API's way
+            made.emplace_back(asio::ip::address_v4(ntohl(in->sin_addr.s_addr)));
+        } else if (each->ai_family == AF_INET6) {
+            const auto* in = reinterpret_cast<const sockaddr_in6*>(each->ai_addr); // NOLINT: the C API's way
+            asio::ip::address_v6::bytes_type bytes;
+            std::copy(std::begin(in->sin6_addr.s6_addr), std::end(in->sin6_addr.s6_addr), bytes.begin());
+            made.emplace_back(asio::ip::address_v6(bytes, in->sin6_scope_id));
+        }
+    }
+    ::freeaddrinfo(found);
+    return made;
+}
+
+void resolver::look(const std::string& host)
+{
+    asio::post(threads_, [this, host] {
+        result<addresses> got = lookup_(host);
+        std::vector<std::function<void(const result<addresses>&)>> waiting;
+        {
+            const std::lock_guard lock(guard_);
+            entry& mine = known_[host];
+            mine.looking = false;
+            if (got && !got->empty()) {
+                mine.last_good = *got;
+                mine.looked_up = clock::now();
+            }
+            waiting = std::move(mine.waiting);
+            mine.waiting.clear();
+        }
+        for (const auto& each : waiting) {
+            each(got);
+        }
+    });
+}
+
+task<result<addresses>> resolver::resolve(loop& on, std::string host, interrupt& stop)
+{
+    error_code ec;
+    const asio::ip::address literal = asio::ip::make_address(host, ec);
+    if (!ec) {
+        co_return addresses{literal};
+    }
+
+    const auto mine = std::make_shared<ticket>(on);
+    {
+        const std::lock_guard lock(guard_);
+        if (known_.size() > most_names) {
+            std::erase_if(known_, [](const auto& each) { return !each.second.looking; });
+        }
+        entry& known = known_[host];
+        const auto age = clock::now() - known.looked_up;
+        const bool usable = !known.last_good.empty() && age < stale_for;
+        if (usable && age >= fresh_for && !known.looking) {
+            known.looking = true;
+            look(host);
+        }
+        if (usable) {
+            co_return known.last_good;
+        }
+        known.waiting.push_back([mine, &on](const result<addresses>& got) {
+            on.post([mine, got] {
+                mine->got = got;
+                mine->done.set();
+            });
+        });
+        if (!known.looking) {
+            known.looking = true;
+            look(host);
+        }
+    }
+
+    const interrupt::scope ends(stop, [&mine] { mine->done.set(); });
+    co_await mine->done.wait();
+    if (!mine->got) {
+        co_return std::unexpected(failure{.what = stop.why(), .text = "stopped while resolving " + host});
+    }
+    if (!*mine->got) {
+        co_return std::unexpected(mine->got->error());
+    }
+    if ((*mine->got)->empty()) {
+        co_return std::unexpected(failure{
+            .what = code::unavailable,
+            .from = origin::upstream,
+            .again = retry::safe,
+            .text = "the host name `" + host + "` of the upstream has no address"
+        });
+    }
+    co_return **mine->got;
+}
+
+bool is_private(const asio::ip::address& where)
+{
+    if (where.is_v6()) {
+        const auto v6 = where.to_v6();
+        if (v6.is_v4_mapped()) {
+            return is_private(asio::ip::make_address_v4(asio::ip::v4_mapped, v6));
+        }
+        const auto bytes = v6.to_bytes();
+        return v6.is_loopback() || v6.is_link_local() || v6.is_unspecified() || v6.is_multicast() || v6.is_site_local() ||
+               (bytes[0] & 0xFEU) == 0xFCU;
+    }
+    const auto v4 = where.to_v4();
+    const std::uint32_t ip = v4.to_uint();
+    const auto within = [ip](std::uint32_t net, unsigned bits) { return (ip >> (32U - bits)) == (net >> (32U - bits)); };
+    return v4.is_loopback() || v4.is_unspecified() || v4.is_multicast() || within(0x0A000000U, 8) ||
+           within(0xAC100000U, 12) || within(0xC0A80000U, 16) || within(0xA9FE0000U, 16) || within(0x64400000U, 10) ||
+           within(0U, 8);
+}
+
+} // namespace gw::net
