@@ -69,7 +69,7 @@ private:
     std::uint8_t digits_ = 0;
     std::uint8_t name_size_ = 0;
     std::array<char, 20> name_{
-    };                       // the start of a trailer's name, lowercase: enough to know the forbidden ones
+    }; // the start of a trailer's name, lowercase: enough to know the forbidden ones
     std::uint64_t left_ = 0; // of the current chunk
     std::size_t extensions_ = 0;
     std::size_t trailers_ = 0;

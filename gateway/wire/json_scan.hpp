@@ -8,7 +8,6 @@
 #include "message/body.hpp"
 #include "message/failure.hpp"
 
-#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <optional>
@@ -92,79 +91,87 @@ private:
         value_or_end, // behind `[`
         key_or_end,   // behind `{`
         key,          // behind `,` of an object
-        colon,        //
+        colon,
         comma_or_end, // behind a value inside a container
         done,         // behind the root value
-        string,       // inside quotes
-        escape,       // behind a backslash
-        hex,          // inside \uXXXX
-        utf8,         // inside a character of several bytes
         literal,      // inside true, false, null
-        number_minus, //
-        number_zero,  //
-        number_int,   //
-        number_dot,   //
-        number_frac,  //
-        number_e,     //
-        number_sign,  //
-        number_exp,   //
-        failed,
+        number_minus,
+        number_zero,
+        number_int,
+        number_dot,
+        number_frac,
+        number_e,
+        number_sign,
+        number_exp,
+        string, // inside quotes; from here on: states inside a string
+        escape, // behind a backslash
+        hex,    // inside \uXXXX
+        utf8,   // inside a character of several bytes
     };
 
+    // A container that is open.
     struct level
     {
         bool object = false;
         std::size_t keys_before = 0; // size of keys_ without this level's own key
-        std::uint64_t index = 0;     // of the current element, arrays only
+        std::uint64_t index = 0;     // of the current element; arrays only
     };
 
-    struct cursor; // the block being scanned
+    struct cursor; // where in the block the scan stands
 
-    [[nodiscard]] result<void> scan_string(cursor& at);
-    [[nodiscard]] result<void> scan_number(cursor& at);
-    [[nodiscard]] result<void> scan_structure(cursor& at);
-    [[nodiscard]] result<void> begin_value(char first, std::uint64_t where);
-    [[nodiscard]] result<void> open(bool object, std::uint64_t where);
+    // Each returns false after it has set failure_.
+    [[nodiscard]] bool scan_structure(cursor& at);
+    [[nodiscard]] bool scan_literal(cursor& at);
+    [[nodiscard]] bool scan_number(cursor& at);
+    [[nodiscard]] bool scan_string(cursor& at);
+    [[nodiscard]] bool scan_escape(cursor& at);
+    [[nodiscard]] bool scan_hex(cursor& at);
+    [[nodiscard]] bool scan_utf8(cursor& at);
+    [[nodiscard]] bool begin_value(char first, std::uint64_t where);
+    [[nodiscard]] bool open(bool object, std::uint64_t where);
     void close(std::uint64_t end);
-    void begin_string(bool key, std::uint64_t where);
-    [[nodiscard]] result<void> end_string(std::uint64_t quote);
-    [[nodiscard]] result<void> end_key(std::uint64_t quote);
+    void begin_string(bool key, std::uint64_t begin);
+    [[nodiscard]] bool end_string(std::uint64_t quote);
+    [[nodiscard]] bool end_key(std::uint64_t quote);
     void end_value(std::uint64_t end);
+    [[nodiscard]] bool count_token(std::uint64_t where);
+
+    [[nodiscard]] std::uint64_t string_stop() const;
     [[nodiscard]] std::string pointer() const;
-    [[nodiscard]] std::unexpected<failure> invalid(std::uint64_t where, std::string_view problem);
-    [[nodiscard]] std::unexpected<failure> unexpected_byte(std::uint64_t where, char found);
-    [[nodiscard]] std::unexpected<failure> too_large(std::uint64_t where, std::string problem);
-    [[nodiscard]] std::unexpected<failure> fail_with(failure why);
+    [[nodiscard]] std::string expected() const;
+
+    bool invalid(std::uint64_t where, std::string_view problem);
+    bool unexpected_byte(std::uint64_t where, char found);
+    bool too_large(std::uint64_t where, std::string_view what, std::uint64_t limit);
 
     json_limits limits_;
     state state_ = state::value;
-    state after_utf8_ = state::string;
-    bool in_key_ = false;
-    bool root_known_ = false;
-    std::uint64_t offset_ = 0;
+    std::uint64_t offset_ = 0; // of the next block
     std::uint64_t tokens_ = 0;
     std::vector<level> levels_;
-    std::string keys_;                             // the raw keys of the path to here, one behind the other
-    std::set<std::string, std::less<>> seen_keys_; // only once there are many members
+    std::string keys_; // the keys on the path to here as they were written, one behind the other
 
-    // the string being scanned
-    std::uint64_t string_begin_ = 0;
-    std::uint64_t removed_ = 0;
+    // The string being scanned.
+    bool in_key_ = false;
     bool escaped_ = false;
-    bool high_surrogate_ = false;
+    bool high_surrogate_ = false; // the last character was an escaped high surrogate
     std::uint8_t padding_ = 0;
     std::uint8_t hex_left_ = 0;
     std::uint16_t hex_value_ = 0;
-    std::string head_;
+    std::uint64_t string_begin_ = 0; // behind the opening quote
+    std::uint64_t removed_ = 0;
+    std::string head_; // its first bytes, kept once it does not end in the block in which it began
 
-    // the character of several bytes, the literal being scanned
+    // The character of several bytes, the literal being scanned.
     std::uint8_t utf8_left_ = 0;
-    unsigned char utf8_low_ = 0x80;
-    unsigned char utf8_high_ = 0xBF;
+    unsigned char utf8_low_ = 0; // bounds of the next byte
+    unsigned char utf8_high_ = 0;
+    std::uint64_t utf8_begin_ = 0;
     std::string_view literal_rest_;
 
-    std::uint64_t long_total_ = 0; // unescaped bytes of long strings so far
-    std::uint64_t long_raw_ = 0;   // the same with escapes
+    std::uint64_t long_total_ = 0;                 // bytes of long strings so far, unescaped
+    std::uint64_t long_raw_ = 0;                   // the same as they were written
+    std::set<std::string, std::less<>> seen_keys_; // only once there are many members
     std::optional<failure> failure_;
     json_index found_;
 };

@@ -50,7 +50,8 @@ private:
     enum class place : std::uint8_t { line_start, in_line, line_cr, blank_cr };
 
     [[nodiscard]] std::optional<std::size_t> find_end(std::string_view bytes);
-    [[nodiscard]] std::string_view skip_mark(std::string_view bytes);
+    void skip_mark();
+    void end_event();
     [[nodiscard]] sse_event parse(std::string_view raw);
 
     std::size_t limit_;
@@ -59,6 +60,7 @@ private:
     std::string joined_;     // several data lines
     std::uint8_t mark_ = 0;  // bytes of a byte order mark seen so far; 4: past it
     place where_ = place::line_start;
+    bool bare_cr_ = false;   // the line before ended in a CR alone
     bool skip_lf_ = false;   // the last event ended in CR CR: an LF behind it belongs to that CR
     bool oversize_ = false;  // inside an event beyond the limit
     bool used_held_ = false; // held_ was given out and is to be cleared

@@ -1,0 +1,758 @@
+#include "wire/json_scan.hpp"
+
+#include "wire/bytes.hpp"
+#include "wire/json_text.hpp"
+
+#include <algorithm>
+
+namespace gw::wire {
+namespace {
+
+// How much of a long string is handed out for a look at it.
+constexpr std::size_t head_size = 256;
+
+// Up to this many members, comparing with each is faster than a set.
+constexpr std::size_t few_members = 16;
+
+bool is_space(char c)
+{
+    return c == ' ' || c == '\n' || c == '\r' || c == '\t';
+}
+
+bool is_digit(char c)
+{
+    return c >= '0' && c <= '9';
+}
+
+// The longest prefix of a string's text that unescapes, unescaped.
+std::string unescaped_head(std::string_view raw)
+{
+    // A cut may fall into an escape (up to 12 bytes for a pair) or into a character (up to 4).
+    for (std::size_t cut = 0; cut <= std::min<std::size_t>(raw.size(), 12); ++cut) {
+        if (std::optional<std::string> text = unescape_json_string(raw.substr(0, raw.size() - cut))) {
+            return *std::move(text);
+        }
+    }
+    return {};
+}
+
+} // namespace
+
+std::string_view to_string(json_kind kind)
+{
+    switch (kind) {
+    case json_kind::object:
+        return "object";
+    case json_kind::array:
+        return "array";
+    case json_kind::string:
+        return "string";
+    case json_kind::number:
+        return "number";
+    case json_kind::true_:
+        return "true";
+    case json_kind::false_:
+        return "false";
+    case json_kind::null:
+        return "null";
+    }
+    return "null";
+}
+
+const json_member* json_index::find(std::string_view key) const
+{
+    const auto found = std::ranges::find(members, key, &json_member::key);
+    return found == members.end() ? nullptr : &*found;
+}
+
+struct json_scanner::cursor
+{
+    const char* begin;
+    const char* at;
+    const char* end;
+    std::uint64_t base; // offset of `begin` in the body
+
+    [[nodiscard]] std::uint64_t offset() const { return base + static_cast<std::uint64_t>(at - begin); }
+
+    // The pointer to an offset, but not beyond the block.
+    [[nodiscard]] const char* up_to(std::uint64_t offset_in_body) const
+    {
+        const auto size = static_cast<std::uint64_t>(end - begin);
+        return begin + std::min(size, offset_in_body <= base ? 0 : offset_in_body - base);
+    }
+};
+
+json_scanner::json_scanner(json_limits limits) : limits_(limits) {}
+
+void json_scanner::reset()
+{
+    state_ = state::value;
+    offset_ = 0;
+    tokens_ = 0;
+    levels_.clear();
+    keys_.clear();
+    head_.clear();
+    long_total_ = 0;
+    long_raw_ = 0;
+    seen_keys_.clear();
+    failure_.reset();
+    found_ = json_index{};
+}
+
+result<void> json_scanner::feed(std::string_view block)
+{
+    if (failure_) {
+        return std::unexpected(*failure_);
+    }
+    cursor at{block.data(), block.data(), block.data() + block.size(), offset_};
+    while (at.at != at.end) {
+        bool fine = true;
+        if (state_ >= state::string) {
+            fine = scan_string(at);
+        } else if (at.offset() >= limits_.plain_bytes + long_raw_) {
+            fine = too_large(at.offset(), "JSON apart from long strings", limits_.plain_bytes);
+        } else if (state_ >= state::number_minus) {
+            fine = scan_number(at);
+        } else if (state_ == state::literal) {
+            fine = scan_literal(at);
+        } else {
+            fine = scan_structure(at);
+        }
+        if (!fine) {
+            return std::unexpected(*failure_);
+        }
+    }
+    offset_ += block.size();
+    return {};
+}
+
+result<json_index> json_scanner::finish()
+{
+    if (failure_) {
+        return std::unexpected(*failure_);
+    }
+    if (levels_.empty() && (state_ == state::number_zero || state_ == state::number_int ||
+                            state_ == state::number_frac || state_ == state::number_exp)) {
+        end_value(offset_); // nothing but the end of the body shows where a bare number ends
+    }
+    if (state_ != state::done) {
+        if (offset_ == 0) {
+            invalid(0, "it is empty");
+        } else {
+            invalid(offset_, "it ends where " + expected() + " must stand");
+        }
+        return std::unexpected(*failure_);
+    }
+    return std::move(found_);
+}
+
+// Everything between values: white space, brackets, commas, colons, and the first byte of a value or key.
+bool json_scanner::scan_structure(cursor& at)
+{
+    const char* const stop = at.up_to(limits_.plain_bytes + long_raw_);
+    while (at.at != stop) {
+        const char c = *at.at;
+        if (is_space(c)) {
+            ++at.at;
+            continue;
+        }
+        const std::uint64_t here = at.offset();
+        switch (state_) {
+        case state::comma_or_end:
+            if (c == ',') {
+                level& inner = levels_.back();
+                ++inner.index;
+                state_ = inner.object ? state::key : state::value;
+            } else if (c == (levels_.back().object ? '}' : ']')) {
+                close(here + 1);
+            } else {
+                return unexpected_byte(here, c);
+            }
+            ++at.at;
+            break;
+        case state::key_or_end:
+            if (c == '}') {
+                close(here + 1);
+                ++at.at;
+                break;
+            }
+            [[fallthrough]];
+        case state::key:
+            if (c != '"') {
+                return unexpected_byte(here, c);
+            }
+            if (!count_token(here)) {
+                return false;
+            }
+            begin_string(true, here + 1);
+            ++at.at;
+            return true;
+        case state::colon:
+            if (c != ':') {
+                return unexpected_byte(here, c);
+            }
+            state_ = state::value;
+            ++at.at;
+            break;
+        case state::value_or_end:
+            if (c == ']') {
+                close(here + 1);
+                ++at.at;
+                break;
+            }
+            [[fallthrough]];
+        case state::value:
+            if (!begin_value(c, here)) {
+                return false;
+            }
+            ++at.at;
+            if (state_ >= state::literal) {
+                return true; // the rest of the value has a scan of its own
+            }
+            break;
+        default:
+            return unexpected_byte(here, c); // done
+        }
+    }
+    return true;
+}
+
+bool json_scanner::scan_literal(cursor& at)
+{
+    const char* const stop = at.up_to(limits_.plain_bytes + long_raw_);
+    while (at.at != stop) {
+        if (*at.at != literal_rest_.front()) {
+            return unexpected_byte(at.offset(), *at.at);
+        }
+        ++at.at;
+        literal_rest_.remove_prefix(1);
+        if (literal_rest_.empty()) {
+            end_value(at.offset());
+            return true;
+        }
+    }
+    return true;
+}
+
+// RFC 8259 section 6. The byte behind a number is not consumed.
+bool json_scanner::scan_number(cursor& at)
+{
+    const char* const stop = at.up_to(limits_.plain_bytes + long_raw_);
+    for (; at.at != stop; ++at.at) {
+        const char c = *at.at;
+        const bool exponent = c == 'e' || c == 'E';
+        switch (state_) {
+        case state::number_minus:
+            if (!is_digit(c)) {
+                return unexpected_byte(at.offset(), c);
+            }
+            state_ = c == '0' ? state::number_zero : state::number_int;
+            continue;
+        case state::number_int:
+            if (is_digit(c)) {
+                continue;
+            }
+            [[fallthrough]];
+        case state::number_zero:
+            if (c == '.') {
+                state_ = state::number_dot;
+                continue;
+            }
+            if (exponent) {
+                state_ = state::number_e;
+                continue;
+            }
+            break;
+        case state::number_dot:
+        case state::number_frac:
+            if (is_digit(c)) {
+                state_ = state::number_frac;
+                continue;
+            }
+            if (state_ == state::number_dot) {
+                return unexpected_byte(at.offset(), c);
+            }
+            if (exponent) {
+                state_ = state::number_e;
+                continue;
+            }
+            break;
+        case state::number_e:
+            if (c == '+' || c == '-') {
+                state_ = state::number_sign;
+                continue;
+            }
+            [[fallthrough]];
+        case state::number_sign:
+            if (!is_digit(c)) {
+                return unexpected_byte(at.offset(), c);
+            }
+            state_ = state::number_exp;
+            continue;
+        default: // number_exp
+            if (is_digit(c)) {
+                continue;
+            }
+            break;
+        }
+        end_value(at.offset());
+        return true;
+    }
+    return true;
+}
+
+// The offset at which a string that still goes on is too long. While it is short it may become long, so it is
+// held only to whichever limit is wider; end_string() judges it again.
+std::uint64_t json_scanner::string_stop() const
+{
+    if (in_key_) {
+        return string_begin_ + limits_.long_string;
+    }
+    const std::uint64_t room = limits_.long_bytes - std::min(limits_.long_bytes, long_total_);
+    return string_begin_ + removed_ + std::max(limits_.long_string, room);
+}
+
+// From anywhere inside a string to its closing quote, or to the end of the block.
+bool json_scanner::scan_string(cursor& at)
+{
+    const char* const from = at.at;
+    bool fine = true;
+    bool ended = false;
+    while (fine && !ended && at.at != at.end) {
+        if (state_ == state::escape) {
+            fine = scan_escape(at);
+            continue;
+        }
+        if (state_ == state::hex) {
+            fine = scan_hex(at);
+            continue;
+        }
+        if (state_ == state::utf8) {
+            fine = scan_utf8(at);
+            continue;
+        }
+
+        // A run of plain text.
+        const std::uint64_t limit = string_stop();
+        const char* const stop = at.up_to(limit);
+        if (at.at < stop) {
+            const char* const run = at.at;
+            at.at = bytes::find_string_stop(run, stop);
+            if (at.at != run) {
+                high_surrogate_ = false;
+                const char* tail = at.at;
+                while (tail != run && tail[-1] == '=' && at.at - tail < 3) {
+                    --tail;
+                }
+                const auto found = static_cast<std::uint8_t>(at.at - tail);
+                padding_ = tail == run
+                               ? std::min<std::uint8_t>(3, static_cast<std::uint8_t>(padding_ + found))
+                               : found;
+            }
+            if (at.at == at.end) {
+                break;
+            }
+        }
+
+        // What ended it.
+        const char c = *at.at;
+        if (c == '"') {
+            ended = true;
+        } else if (at.offset() >= limit) {
+            fine = in_key_ ? too_large(limit, "a key", limits_.long_string)
+                           : too_large(limit, "the long strings together", limits_.long_bytes);
+        } else if (c == '\\') {
+            escaped_ = true;
+            state_ = state::escape;
+            ++at.at;
+        } else if (static_cast<unsigned char>(c) >= 0x80) {
+            high_surrogate_ = false;
+            padding_ = 0;
+            // Whole characters while four bytes can be read, else byte by byte.
+            const char* const last_whole = at.end - at.at >= 4 ? at.end - 3 : at.at;
+            while (at.at < last_whole && static_cast<unsigned char>(*at.at) >= 0x80 && at.offset() < limit) {
+                const std::size_t size = bytes::utf8_size(at.at);
+                if (size == 0) {
+                    fine = invalid(at.offset(), "bytes that are not UTF-8");
+                    break;
+                }
+                at.at += size;
+            }
+            if (fine && at.at >= last_whole && at.at != at.end &&
+                static_cast<unsigned char>(*at.at) >= 0x80 && at.offset() < limit) {
+                utf8_begin_ = at.offset();
+                utf8_left_ = 0;
+                state_ = state::utf8;
+            }
+        } else {
+            fine = invalid(at.offset(), "a control character inside a string; write it as an escape");
+        }
+    }
+
+    // Keep what is needed beyond this block.
+    const std::string_view part{from, static_cast<std::size_t>(at.at - from)};
+    if (in_key_) {
+        keys_.append(part);
+    } else if (head_.size() < head_size && fine &&
+               (!ended || at.offset() - string_begin_ > limits_.long_string)) {
+        head_.append(part.substr(0, head_size - head_.size()));
+    }
+    if (!fine || !ended) {
+        return fine;
+    }
+    const std::uint64_t quote = at.offset();
+    ++at.at;
+    return end_string(quote);
+}
+
+bool json_scanner::scan_escape(cursor& at)
+{
+    const char c = *at.at;
+    switch (c) {
+    case '"':
+    case '\\':
+    case '/':
+    case 'b':
+    case 'f':
+    case 'n':
+    case 'r':
+    case 't':
+        ++removed_;
+        high_surrogate_ = false;
+        padding_ = 0;
+        state_ = state::string;
+        break;
+    case 'u':
+        hex_left_ = 4;
+        hex_value_ = 0;
+        state_ = state::hex;
+        break;
+    default:
+        return unexpected_byte(at.offset(), c);
+    }
+    ++at.at;
+    return true;
+}
+
+bool json_scanner::scan_hex(cursor& at)
+{
+    const int digit = bytes::hex_value(*at.at);
+    if (digit < 0) {
+        return unexpected_byte(at.offset(), *at.at);
+    }
+    ++at.at;
+    hex_value_ = static_cast<std::uint16_t>(hex_value_ * 16 + digit);
+    if (--hex_left_ != 0) {
+        return true;
+    }
+    state_ = state::string;
+    if (high_surrogate_ && hex_value_ >= 0xdc00 && hex_value_ <= 0xdfff) {
+        removed_ += 5; // twelve bytes for a character of four; three were counted for the first half
+        high_surrogate_ = false;
+    } else {
+        removed_ += hex_value_ < 0x80 ? 5 : hex_value_ < 0x800 ? 4 : 3; // a lone surrogate becomes U+FFFD
+        high_surrogate_ = hex_value_ >= 0xd800 && hex_value_ <= 0xdbff;
+    }
+    padding_ = hex_value_ == '=' ? std::min<std::uint8_t>(3, static_cast<std::uint8_t>(padding_ + 1))
+                                 : std::uint8_t{0};
+    return true;
+}
+
+// RFC 3629 section 4, one byte at a time: for characters that a block cuts.
+bool json_scanner::scan_utf8(cursor& at)
+{
+    const auto c = static_cast<unsigned char>(*at.at);
+    if (utf8_left_ == 0) {
+        utf8_low_ = c == 0xe0 ? 0xa0 : c == 0xf0 ? 0x90 : 0x80;
+        utf8_high_ = c == 0xed ? 0x9f : c == 0xf4 ? 0x8f : 0xbf;
+        utf8_left_ = c < 0xc2 || c > 0xf4 ? std::uint8_t{0}
+                     : c < 0xe0           ? std::uint8_t{1}
+                     : c < 0xf0           ? std::uint8_t{2}
+                                          : std::uint8_t{3};
+        if (utf8_left_ == 0) {
+            return invalid(utf8_begin_, "bytes that are not UTF-8");
+        }
+        ++at.at;
+        return true;
+    }
+    if (c < utf8_low_ || c > utf8_high_) {
+        return invalid(utf8_begin_, "bytes that are not UTF-8");
+    }
+    utf8_low_ = 0x80;
+    utf8_high_ = 0xbf;
+    if (--utf8_left_ == 0) {
+        state_ = state::string;
+    }
+    ++at.at;
+    return true;
+}
+
+bool json_scanner::count_token(std::uint64_t where)
+{
+    if (tokens_ == limits_.tokens) {
+        return invalid(where, "more than " + std::to_string(limits_.tokens) + " keys and values");
+    }
+    ++tokens_;
+    return true;
+}
+
+bool json_scanner::begin_value(char first, std::uint64_t where)
+{
+    if (!count_token(where)) {
+        return false;
+    }
+    json_kind kind = json_kind::null;
+    switch (first) {
+    case '{':
+        kind = json_kind::object;
+        break;
+    case '[':
+        kind = json_kind::array;
+        break;
+    case '"':
+        kind = json_kind::string;
+        break;
+    case 't':
+        kind = json_kind::true_;
+        break;
+    case 'f':
+        kind = json_kind::false_;
+        break;
+    case 'n':
+        kind = json_kind::null;
+        break;
+    default:
+        if (first != '-' && !is_digit(first)) {
+            return unexpected_byte(where, first);
+        }
+        kind = json_kind::number;
+    }
+    if (levels_.empty()) {
+        found_.root = kind;
+        found_.where.begin = where;
+    } else if (levels_.size() == 1 && levels_.front().object) {
+        found_.members.back().kind = kind;
+        found_.members.back().where.begin = where;
+    }
+    switch (kind) {
+    case json_kind::object:
+        return open(true, where);
+    case json_kind::array:
+        return open(false, where);
+    case json_kind::string:
+        begin_string(false, where + 1);
+        break;
+    case json_kind::number:
+        state_ = first == '-' ? state::number_minus : first == '0' ? state::number_zero : state::number_int;
+        break;
+    default:
+        literal_rest_ = to_string(kind).substr(1);
+        state_ = state::literal;
+    }
+    return true;
+}
+
+bool json_scanner::open(bool object, std::uint64_t where)
+{
+    if (levels_.size() >= limits_.depth) {
+        return invalid(
+            where, "more than " + std::to_string(limits_.depth) + " arrays and objects inside each other"
+        );
+    }
+    levels_.push_back({.object = object, .keys_before = keys_.size(), .index = 0});
+    state_ = object ? state::key_or_end : state::value_or_end;
+    return true;
+}
+
+void json_scanner::close(std::uint64_t end)
+{
+    keys_.resize(levels_.back().keys_before);
+    levels_.pop_back();
+    end_value(end);
+}
+
+void json_scanner::end_value(std::uint64_t end)
+{
+    if (levels_.empty()) {
+        found_.where.end = end;
+        state_ = state::done;
+        return;
+    }
+    if (levels_.size() == 1 && levels_.front().object) {
+        found_.members.back().where.end = end;
+    }
+    state_ = state::comma_or_end;
+}
+
+void json_scanner::begin_string(bool key, std::uint64_t begin)
+{
+    state_ = state::string;
+    string_begin_ = begin;
+    removed_ = 0;
+    escaped_ = false;
+    high_surrogate_ = false;
+    padding_ = 0;
+    in_key_ = key;
+    if (key) {
+        keys_.resize(levels_.back().keys_before);
+    } else {
+        head_.clear();
+    }
+}
+
+bool json_scanner::end_string(std::uint64_t quote)
+{
+    if (!in_key_ && quote - string_begin_ > limits_.long_string) {
+        const byte_range where{string_begin_, quote};
+        long_raw_ += where.size();
+        long_total_ += where.size() - removed_;
+        found_.longs.push_back({
+            .path = pointer(),
+            .where = where,
+            .escapes_removed = removed_,
+            .escaped = escaped_,
+            .padding = padding_,
+            .head = unescaped_head(head_),
+        });
+        if (!levels_.empty() && levels_.front().object) {
+            found_.members.back().holds_long = true;
+        }
+    }
+    if (quote >= limits_.plain_bytes + long_raw_) {
+        return too_large(quote, "JSON apart from long strings", limits_.plain_bytes);
+    }
+    if (in_key_) {
+        return end_key(quote);
+    }
+    end_value(quote + 1);
+    return true;
+}
+
+bool json_scanner::end_key(std::uint64_t quote)
+{
+    state_ = state::colon;
+    if (levels_.size() != 1) {
+        return true;
+    }
+    std::vector<json_member>& members = found_.members;
+    if (members.size() == limits_.members) {
+        return invalid(string_begin_ - 1, "more than " + std::to_string(limits_.members) + " members");
+    }
+    std::string key = keys_; // at the outermost level nothing stands before it
+    if (escaped_) {
+        key = unescape_json_string(keys_).value_or(keys_);
+    }
+    bool twice = false;
+    if (members.size() < few_members) {
+        twice = found_.find(key) != nullptr;
+    } else {
+        if (seen_keys_.empty()) {
+            for (const json_member& each : members) {
+                seen_keys_.insert(each.key);
+            }
+        }
+        twice = !seen_keys_.insert(key).second;
+    }
+    if (twice) {
+        return invalid(string_begin_ - 1, "a key that stands there twice");
+    }
+    if (members.empty()) {
+        members.reserve(8);
+    }
+    members.push_back({.key = std::move(key), .where = {quote + 1, quote + 1}});
+    return true;
+}
+
+// RFC 6901 section 3.
+std::string json_scanner::pointer() const
+{
+    std::string path;
+    for (std::size_t i = 0; i < levels_.size(); ++i) {
+        path.push_back('/');
+        if (!levels_[i].object) {
+            path.append(std::to_string(levels_[i].index));
+            continue;
+        }
+        const std::size_t begin = levels_[i].keys_before;
+        const std::size_t end = i + 1 < levels_.size() ? levels_[i + 1].keys_before : keys_.size();
+        const std::string_view raw = std::string_view{keys_}.substr(begin, end - begin);
+        for (const char c : unescape_json_string(raw).value_or(std::string{raw})) {
+            if (c == '~') {
+                path.append("~0");
+            } else if (c == '/') {
+                path.append("~1");
+            } else {
+                path.push_back(c);
+            }
+        }
+    }
+    return path;
+}
+
+std::string json_scanner::expected() const
+{
+    switch (state_) {
+    case state::value:
+        return "a value";
+    case state::value_or_end:
+        return "a value or `]`";
+    case state::key_or_end:
+        return "a key in double quotes or `}`";
+    case state::key:
+        return "a key in double quotes";
+    case state::colon:
+        return "`:`";
+    case state::comma_or_end:
+        return levels_.back().object ? "`,` or `}`" : "`,` or `]`";
+    case state::done:
+        return "the end of the body";
+    case state::literal:
+        return "the rest of true, false or null";
+    case state::number_minus:
+    case state::number_dot:
+    case state::number_sign:
+        return "a digit";
+    case state::number_e:
+        return "a digit, `+` or `-`";
+    case state::number_zero:
+    case state::number_int:
+    case state::number_frac:
+    case state::number_exp:
+        return levels_.empty() ? "the end of the body" : levels_.back().object ? "`,` or `}`" : "`,` or `]`";
+    case state::string:
+    case state::utf8:
+        return "the closing quote of a string";
+    case state::escape:
+        return "one of \"\\/bfnrtu behind `\\`";
+    case state::hex:
+        return "a hexadecimal digit";
+    }
+    return "a value";
+}
+
+bool json_scanner::invalid(std::uint64_t where, std::string_view problem)
+{
+    failure_ = failure{.what = code::invalid_json, .from = origin::client};
+    failure_->text = "the body is not acceptable JSON at byte " + std::to_string(where) + ": ";
+    failure_->text.append(problem);
+    return false;
+}
+
+bool json_scanner::unexpected_byte(std::uint64_t where, char found)
+{
+    std::string problem = "expected " + expected() + ", found " + bytes::shown(found);
+    if (where == 0 && found == '\xef') {
+        problem += " (a byte order mark? JSON is sent without one)";
+    }
+    return invalid(where, problem);
+}
+
+bool json_scanner::too_large(std::uint64_t where, std::string_view what, std::uint64_t limit)
+{
+    failure_ = failure{.what = code::body_too_large, .from = origin::client};
+    failure_->text.append(what).append(" of the body may have ").append(std::to_string(limit));
+    failure_->text.append(" bytes; the limit is passed at byte ").append(std::to_string(where));
+    return false;
+}
+
+} // namespace gw::wire
