@@ -38,7 +38,7 @@ struct body_facts
     std::string_view text;                   // json: the document when it lies in memory whole, else empty
     std::vector<member_text> members;        // json objects: the top-level members, texts of all that can be looked at
     std::string_view first_bytes;            // raw: at least 64 bytes of the payload, or all of it
-    std::uint64_t size = 0;                  // raw: Content-Length, or what a chunked body came to
+    std::uint64_t size = 0;                  // the whole body: Content-Length, or what a chunked body came to
 };
 
 // How a canonical answer goes out to this client.
@@ -79,6 +79,13 @@ public:
     // One SSE event for a failure after the 200 was committed, ending in a blank line.
     [[nodiscard]] virtual std::string error_event(const failure& what, std::string_view request_id) const = 0;
 };
+
+// Called again once the policy has told the task of a request that named none: finds the payload that only the task
+// makes recognisable, gives it the media type that fits, and settles what the client accepts. parse() has called it.
+//   task     null: asked.task stays as it is
+//   body     the same facts that parse() had
+//   errors   invalid_base64, wrong_modality, invalid_json (raw bytes that look like broken JSON for a task that takes JSON)
+[[nodiscard]] result<void> settle_task(request& asked, const task_info* task, const body_facts& body);
 
 // The dialect that words errors before a door is known (the native shape).
 [[nodiscard]] const dialect& fallback_dialect();

@@ -74,6 +74,9 @@ struct failure
     int status = 0;     // 0: default_status(what)
     std::optional<std::chrono::seconds> retry_after;
     bool close = false; // the client's connection cannot be kept (its framing is lost)
+    std::string param;      // the field of the request at fault (`messages`, `parameters`); empty: none in particular
+    std::string error_type; // TGI's own word for it (`validation`, ...), when the upstream said one
+    std::string allow;      // method_not_allowed: what the Allow field has to say
 
     [[nodiscard]] int http_status() const { return status != 0 ? status : default_status(what); }
 };
