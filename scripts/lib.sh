@@ -1,3 +1,4 @@
+# shellcheck shell=bash
 # What the scripts here share; sourced, never run. Every script works from the top of the checkout.
 cd "$(dirname "${BASH_SOURCE[0]}")/.." || exit 1
 export LC_ALL=C.UTF-8 PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_INPUT=1
@@ -95,7 +96,7 @@ VENV=build/venv # one environment for the workers and the tests: their pins are 
 install_python() { # REQUIREMENTS    into $VENV, once: a stamp holds the file's hash
     local file=$1 stamp
     # Debian's own interpreter: another python3 may stand before it in PATH, and a venv must outlive that.
-    [ -x /usr/bin/python3 ] && /usr/bin/python3 -c 'import ensurepip' 2>/dev/null || need_packages python3 python3-venv
+    /usr/bin/python3 -c 'import ensurepip' 2>/dev/null || need_packages python3 python3-venv
     mkdir -p build
     exec 8>build/venv.lock # two scripts at once take turns
     flock 8

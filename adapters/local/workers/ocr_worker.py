@@ -129,6 +129,20 @@ def decode(picture):
     return image.convert("RGBA" if transparent else "RGB")
 
 
+def lines_of(boxes, texts):
+    """Pieces in reading order, four corners each -> lines. rapidocr takes a wide blank for the end of a piece, so neighbours on one height are joined."""
+    lines = []
+    edge, middle = -1.0, -1.0  # of the piece before: where it ends, and its height on the page
+    for box, text in zip(boxes, texts):
+        (left, top), (right, bottom) = box.min(0), box.max(0)
+        if lines and top < middle < bottom and abs(left - edge) < bottom - top:
+            lines[-1] += " " + text
+        else:
+            lines.append(text)
+        edge, middle = right, (top + bottom) / 2
+    return lines
+
+
 class Reader:
     """rapidocr, loaded once, used by one thread at a time (a call changes its settings)."""
 
@@ -148,8 +162,8 @@ class Reader:
             raise RuntimeError("the models were loaded but do not read a drawn word")
 
     def text(self, image, text_score):
-        lines = self.engine_(image, text_score=text_score).txts
-        return "\n".join(lines or ())
+        found = self.engine_(image, text_score=text_score)
+        return "" if not found.txts else "\n".join(lines_of(found.boxes, found.txts))
 
     async def read(self, picture, text_score):
         def work():
