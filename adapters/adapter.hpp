@@ -35,6 +35,7 @@ struct target
     const config::upstream* to = nullptr;
     const config::token* with = nullptr; // null: none needed
     std::string model;                   // the name there
+    std::string provider;                // the router's suffix that the client gave (`together`, `fastest`); empty: none
     const task_info* task = nullptr;     // resolved by the policy; null: not known, so only pass-through is possible
 };
 
@@ -144,6 +145,10 @@ public:
 
     // What the upstream said it used so far (tokens); empty until it told.
     [[nodiscard]] virtual const usage& used() const = 0;
+
+    // The verdict on the head of a good answer. `ok`; with a retry_after when the answer says that the token's budget
+    // is used up (RateLimit r=0): then only that cooldown follows from it.
+    [[nodiscard]] virtual const verdict& accepted() const = 0;
 
     // A complete pass-through answer that lies in memory anyway may be looked at for its usage. Never changes it.
     virtual void look(std::string_view whole_answer) = 0;
