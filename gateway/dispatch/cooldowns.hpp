@@ -1,0 +1,224 @@
+// What is skipped for a while, and the one request that finds out whether it works again.
+//
+// A mark says something about a key: (token, upstream, model), (token, upstream), (token on every serverless
+// upstream), (token everywhere), (upstream, model, task) or (upstream). Keys hold the hash of the secret and
+// the origin, so a rotated secret starts clean and a renamed token does not. A mark is, in this order,
+//   counting   some failures in a row, not yet enough; blocks nobody
+//   cooling    until a time; blocks everybody
+//   ended      the time is over: the first who claims it is the probe, the others stay blocked (`probing`)
+//   until the probe's
+//              outcome, or until it has taken 5 s
+//   gone       after a success of somebody who was sent after the time was over
+//
+// One per process; every function may be called from any thread. While nothing concerns an upstream, look(),
+// claim() and learn(ok) take no lock: they read two relaxed counters (a mark made by another core a moment
+// ago may be missed once). Bounded: the least recently used mark goes first. No I/O, no clock.
+#pragma once
+
+#include "config/settings.hpp"
+#include "dispatch/reason.hpp"
+#include "message/outcome.hpp"
+
+#include <array>
+#include <atomic>
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <list>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <unordered_map>
+#include <vector>
+
+namespace gw::dispatch {
+
+using time_point = std::chrono::steady_clock::time_point;
+using wall_time = std::chrono::system_clock::time_point;
+
+// Whom an attempt concerns. Views and pointers are used during the call only.
+struct subject
+{
+    const config::upstream* to = nullptr;
+    const config::token* with = nullptr; // null: it needs none
+    std::string_view model;              // its name there
+    const task_info* task = nullptr;
+};
+
+// Why somebody must not be sent now.
+struct block
+{
+    outcome because = outcome::unavailable;
+    bool probing = false;    // the time is over; `until` is when the present probe's time is
+    bool wants_body = false; // it could be the probe if its body were whole
+    time_point until;
+
+    [[nodiscard]] reason why() const { return probing || wants_body ? reason::probing : reason_for(because); }
+};
+
+// Names one probe; 0 is none.
+using probe_id = std::uint64_t;
+
+struct admission
+{
+    std::optional<block> blocked;
+    probe_id probe = 0; // not 0: this request is the probe, and owes give_back() or learn()
+};
+
+// What an attempt came to, and when its first byte was written: evidence of requests that were under way
+// before a cooldown began neither ends nor lengthens the back-off.
+struct evidence
+{
+    const verdict& what;
+    time_point sent;
+    probe_id probe = 0;
+};
+
+// One mark as metrics and `explain` see it.
+struct cooldown_view
+{
+    scope where = scope::none;
+    std::string upstream;
+    std::string token;
+    std::string model;
+    const task_info* task = nullptr;
+    outcome why = outcome::unavailable;
+    std::chrono::milliseconds remaining{}; // zero: over, waiting for a probe
+    unsigned failures = 0;                 // in a row
+    bool probing = false;
+    std::chrono::milliseconds unwanted{}; // since somebody asked for it last
+};
+
+class cooldowns
+{
+public:
+    static constexpr unsigned failures_in_a_row = 5;                     // then an upstream rests
+    static constexpr std::chrono::milliseconds first_back_off{1'000};    // doubles ...
+    static constexpr std::chrono::milliseconds longest_back_off{60'000}; // ... up to this
+    static constexpr std::chrono::minutes first_doubt{1};    // credits, rejected tokens: doubles ...
+    static constexpr std::chrono::minutes longest_doubt{60}; // ... up to this
+    static constexpr std::chrono::minutes unsupported_for{10};
+    static constexpr std::chrono::hours unsupported_for_good{24};
+    static constexpr std::chrono::seconds probe_time{5};
+    static constexpr std::chrono::seconds recent{10
+    }; // a failure within it makes a second attempt there count as a retry
+    static constexpr std::chrono::hours longest{24 * 31};
+
+    explicit cooldowns(std::size_t capacity = 4096);
+
+    // Whether `who` is blocked. Changes nothing. A mark whose time is over and that nobody probes blocks
+    // nobody here.
+    [[nodiscard]] std::optional<block> look(const subject& who, time_point now) const;
+
+    // The same, and takes the probe where one is due.
+    //   may_probe   false: the request's body is not whole yet, so a due probe blocks it (wants_body)
+    [[nodiscard]] admission claim(const subject& who, bool may_probe, time_point now);
+
+    // The head goes out now: the probe has 5 s from here. False: it took so long to get here that another
+    // request is the probe, or found out meanwhile that the cooldown goes on; nothing may be sent.
+    [[nodiscard]] bool confirm(const subject& who, probe_id probe, time_point now);
+
+    // The probe ends without an outcome. Returns true if somebody else may probe now.
+    bool give_back(const subject& who, probe_id probe);
+
+    // The first content of a good answer: what was probed works, the crowd may follow. Returns true if a
+    // block went away.
+    bool proven(const subject& who, probe_id probe, time_point sent);
+
+    // What an attempt came to. Returns true if a block was set, changed or taken away.
+    //   rests   false: a rate limit without a time is no cooldown, since the upstream was only full
+    bool learn(const subject& who, const evidence& seen, bool rests, time_point now, wall_time wall);
+
+    // The upstream itself, or this model and task there, was unavailable or timed out in the last 10 s.
+    [[nodiscard]] bool failed_recently(const subject& who, time_point now) const;
+
+    // A waker saw `model` ready there: warming marks of every task go away. Returns true if there was one.
+    bool warmed(const config::upstream& to, std::string_view model);
+
+    [[nodiscard]] std::vector<cooldown_view> view(time_point now) const;
+    [[nodiscard]] std::size_t size() const;
+    [[nodiscard]] std::uint64_t evicted() const;
+
+private:
+    struct key
+    {
+        scope where = scope::none;
+        std::uint64_t token = 0;
+        std::uint64_t place = 0; // 0: not of one upstream
+        const task_info* task = nullptr;
+        std::string model;
+    };
+    struct key_view
+    {
+        scope where = scope::none;
+        std::uint64_t token = 0;
+        std::uint64_t place = 0;
+        const task_info* task = nullptr;
+        std::string_view model;
+    };
+    struct mark;
+    using marks = std::list<mark>;
+    struct hash
+    {
+        using is_transparent = void;
+        std::size_t operator()(const key_view& of) const;
+    };
+    struct equal
+    {
+        using is_transparent = void;
+        bool operator()(const key_view& a, const key_view& b) const;
+    };
+    struct mark
+    {
+        key of;
+        outcome why = outcome::unavailable;
+        time_point until = time_point::min(); // min: counting, blocks nobody
+        unsigned level = 0;                   // how often the back-off has doubled
+        unsigned in_a_row = 0;
+        time_point failed = time_point::min();
+        probe_id prober = 0;
+        time_point probe_ends = time_point::min();
+        // (token, upstream) only: a model that is limited; a second one widens the limit to all
+        std::string limited_model;
+        time_point limited_until = time_point::min();
+        mutable time_point wanted = time_point::min();
+        std::string upstream;
+        std::string token;
+    };
+
+    [[nodiscard]] static std::array<key_view, 6> keys_of(const subject& who);
+    [[nodiscard]] static key_view key_of(const subject& who, scope where);
+    [[nodiscard]] bool quiet(const subject& who) const;
+    [[nodiscard]] mark* find(const key_view& of) const;
+    mark& make(const subject& who, const key_view& of, time_point now);
+    void erase(mark& which);
+    void sweep(time_point now);
+    bool clear(const subject& who, scope where, const evidence& seen, time_point now);
+    bool cool(
+        mark& which,
+        const evidence& seen,
+        std::optional<std::chrono::milliseconds> told,
+        outcome why,
+        time_point now
+    );
+    bool limit(const subject& who, const evidence& seen, outcome why, time_point now);
+
+    // Constant after construction.
+    const std::size_t capacity_;
+
+    // How many marks concern an upstream (its key modulo the size) and how many concern every one: the
+    // lock-free answer.
+    std::array<std::atomic<std::uint32_t>, 256> near_{};
+    std::atomic<std::uint32_t> wide_{0};
+    std::atomic<probe_id> last_probe_{0};
+
+    // By the lock.
+    mutable std::mutex lock_;
+    mutable marks used_;                                                // most recently used first
+    std::unordered_map<key_view, marks::iterator, hash, equal> by_key_; // views into used_
+    marks::iterator hand_;                                              // the sweep's place
+    std::uint64_t evicted_ = 0;
+};
+
+} // namespace gw::dispatch
