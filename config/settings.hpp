@@ -8,12 +8,14 @@
 
 #include <chrono>
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <memory>
 #include <optional>
 #include <set>
 #include <string>
 #include <string_view>
+#include <unordered_map>
 #include <vector>
 
 namespace gw {
@@ -190,6 +192,13 @@ struct spool
     std::uint64_t disk = 4ULL << 30U;
 };
 
+// Lets a map of strings be searched by string_view.
+struct name_hash
+{
+    using is_transparent = void;
+    std::size_t operator()(std::string_view name) const { return std::hash<std::string_view>{}(name); }
+};
+
 struct settings
 {
     std::string file; // empty: made without one
@@ -207,10 +216,15 @@ struct settings
 
     // The entry for a name: exact name or alias, else the pattern with the longest literal prefix; null: none.
     [[nodiscard]] const model_entry* find(std::string_view model) const;
+    // The same without exact names and aliases.
+    [[nodiscard]] const model_entry* find_pattern(std::string_view model) const;
     [[nodiscard]] const upstream* find_upstream(std::string_view name) const;
 
-    std::map<std::string, const model_entry*, std::less<>> by_name; // names and aliases
-    std::vector<const model_entry*> patterns;                       // longest literal prefix first
+    std::unordered_map<std::string, const model_entry*, name_hash, std::equal_to<>> by_name; // names and aliases
+    std::vector<const model_entry*> patterns; // longest literal prefix first
 };
+
+// Fills by_name and patterns from `models`. Settings made by hand need it; load.hpp's have it done.
+void index_models(settings& of);
 
 } // namespace gw::config

@@ -1,0 +1,105 @@
+#include "config/load.hpp"
+
+#include "config/draft.hpp"
+
+#include <algorithm>
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
+#include <iterator>
+#include <sstream>
+#include <tuple>
+
+namespace gw::config {
+namespace {
+
+constexpr std::string_view without_file = R"(
+tokens: { hf: { secret: "${HF_TOKEN:-}" } }
+upstreams: { router: { kind: serverless, token: hf } }
+models: { "*": { route: [router] } }
+)";
+
+std::string directory_of(std::string_view file)
+{
+    std::error_code error;
+    const auto whole = std::filesystem::absolute(std::filesystem::path(file), error);
+    return whole.parent_path().lexically_normal().string();
+}
+
+loaded load(std::string_view yaml, std::string_view file_name, const environment& env, const overrides& flags)
+{
+    tree read = read_tree(yaml, file_name);
+    context in{.file = std::string(file_name), .directory = directory_of(file_name), .env = env};
+    in.problems = std::move(read.problems);
+
+    draft made;
+    if (read.whole) {
+        const field root(in, read.root, "", read.root.is == node::type::null ? 0 : read.root.line);
+        made = validate(root, flags);
+    }
+    if (!in.problems.empty()) {
+        const auto place = [](const problem& each) { return std::tie(each.line, each.path, each.text); };
+        std::ranges::sort(in.problems, {}, place);
+        const auto again = std::ranges::unique(in.problems, {}, place);
+        in.problems.erase(again.begin(), again.end());
+        return std::unexpected(std::move(in.problems));
+    }
+    return build(std::move(made), std::string(file_name));
+}
+
+} // namespace
+
+std::string to_string(const problem& what)
+{
+    std::string out = what.file;
+    if (what.line > 0) {
+        out += (out.empty() ? "line " : ":") + std::to_string(what.line);
+    }
+    for (const auto& part : {what.path, what.text}) {
+        if (!part.empty()) {
+            out += (out.empty() ? "" : ": ") + part;
+        }
+    }
+    return out;
+}
+
+environment process_environment()
+{
+    return [](std::string_view name) -> std::optional<std::string> {
+        const char* const value = std::getenv(std::string(name).c_str());
+        return value != nullptr ? std::optional<std::string>(value) : std::nullopt;
+    };
+}
+
+loaded load_file(const std::string& path, const environment& env, const overrides& flags)
+{
+    std::error_code error;
+    std::ifstream in(path, std::ios::binary);
+    if (std::filesystem::is_directory(path, error) || !in.is_open()) {
+        return std::unexpected(std::vector<problem>{
+            {.file = path, .line = 0, .path = {}, .text = "cannot be read; is it there, and is it a file?"}
+        });
+    }
+    std::ostringstream text;
+    text << in.rdbuf();
+    return load_text(text.view(), path, env, flags);
+}
+
+loaded
+load_text(std::string_view yaml, std::string_view file_name, const environment& env, const overrides& flags)
+{
+    return load(yaml, file_name, env, flags);
+}
+
+loaded load_default(const environment& env, const overrides& flags)
+{
+    auto made = load(without_file, "", env, flags);
+    if (!made) {
+        for (auto& each : made.error()) {
+            each.line = 0; // no file that a person could look at
+        }
+    }
+    return made;
+}
+
+} // namespace gw::config
