@@ -30,7 +30,6 @@ public:
     [[nodiscard]] std::uint64_t left() const { return plan_->from.size() - consumed_; }
 
 private:
-    result<void> decode(std::string_view in, std::string& out);
     result<void> decode_escaped(std::string_view in, std::string& out);
     result<void> decode_plain(std::string_view in, std::string& out);
     result<void> count(std::uint64_t produced);
