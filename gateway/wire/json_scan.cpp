@@ -613,6 +613,7 @@ bool json_scanner::end_string(std::uint64_t quote)
             .escaped = escaped_,
             .padding = padding_,
             .head = unescaped_head(head_),
+            .raw_head = head_,
         });
         if (!levels_.empty() && levels_.front().object) {
             found_.members.back().holds_long = true;

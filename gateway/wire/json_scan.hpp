@@ -51,6 +51,7 @@ struct json_long_string
     std::uint8_t padding = 0;          // trailing `=` after unescaping, at most 3: what base64 sizes need
     std::string
         head; // the first bytes, unescaped (up to 256 of the body's bytes): a `data:` prefix shows here
+    std::string raw_head; // the same bytes as they were written, to count in
 };
 
 struct json_index
