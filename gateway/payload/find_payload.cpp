@@ -276,7 +276,6 @@ struct judge
 {
     const candidate& from;
     const task_info* task;
-    const peek_fn& peek;
 
     [[nodiscard]] modality wanted() const { return task != nullptr ? task->input : modality::any; }
     // Nothing but base64 may stand here.
@@ -364,12 +363,7 @@ struct judge
         std::size_t skipped = url.length;
         made.escaped = from.big->escaped;
         if (made.escaped && skipped != 0) {
-            const std::string_view raw =
-                peek ? peek({from.where.begin, std::min(from.where.begin + 256, from.where.end)}) : ""sv;
-            if (raw.empty()) {
-                return invalid(from, "a data: prefix with escapes whose text is no longer at hand");
-            }
-            skipped = raw_length(raw, url.length);
+            skipped = raw_length(from.big->raw_head, url.length);
             made.escaped = skipped - url.length != from.big->escapes_removed;
         }
         made.where.begin += skipped;
@@ -449,7 +443,7 @@ result<std::optional<payload>> find_payload(
     // `inputs` is the payload itself.
     if (inputs != nullptr && inputs->kind == wire::json_kind::string) {
         const auto from = string_member(index, *inputs, members, peek);
-        return from ? judge{*from, task, peek}() : std::nullopt;
+        return from ? judge{*from, task}() : std::nullopt;
     }
 
     // `inputs` holds it, beside other values.
@@ -481,7 +475,7 @@ result<std::optional<payload>> find_payload(
             if (const auto* said = find_short("media_type")) {
                 from.declared = canonical(wire::unescape_json_string(said->raw).value_or(""), wanted);
             }
-            return judge{from, task, peek}();
+            return judge{from, task}();
         }
         return std::nullopt;
     }
@@ -494,7 +488,7 @@ result<std::optional<payload>> find_payload(
                 continue;
             }
             const auto from = string_member(index, *member, members, peek);
-            return from ? judge{*from, task, peek}() : std::nullopt;
+            return from ? judge{*from, task}() : std::nullopt;
         }
     }
     return std::nullopt;
