@@ -1,0 +1,68 @@
+// What one thread owns, and the parts of the process that all threads share. Made by runtime/, used by ingress/ and
+// dispatch/. A core's members are touched on its own thread only.
+#pragma once
+
+#include "config/settings.hpp"
+#include "dispatch/standing.hpp"
+#include "net/loop.hpp"
+#include "net/resolver.hpp"
+#include "payload/spool.hpp"
+#include "telemetry/access_record.hpp"
+#include "telemetry/metrics.hpp"
+#include "upstream/peer.hpp"
+#include "upstream/pool.hpp"
+#include "workers/supervisor.hpp"
+
+#include <boost/asio/ssl/context.hpp>
+
+#include <memory>
+#include <random>
+#include <string>
+#include <string_view>
+#include <unordered_map>
+#include <vector>
+
+namespace gw::dispatch {
+
+// Settings and what is made from them once: where to connect, TLS contexts. Immutable; a request takes one at its start.
+struct snapshot
+{
+    std::shared_ptr<const config::settings> policy;
+    std::unordered_map<const config::upstream*, upstream::peer> peers; // workers: without a port
+    std::vector<std::shared_ptr<boost::asio::ssl::context>> listener_tls; // by position in policy->listen; null: clear text
+};
+//   errors   internal: a certificate or ca_file cannot be used (text names it)
+[[nodiscard]] result<std::shared_ptr<const snapshot>> make_snapshot(std::shared_ptr<const config::settings> policy);
+
+// Shared by all cores; every member is safe from any thread.
+struct process
+{
+    net::resolver& names;
+    payloads::spool& store;
+    standing& known;
+    workers::supervisor& workers;
+    telemetry::line_writer& records;
+    std::string version;
+};
+
+struct core
+{
+    explicit core(process& shared)
+        : all(shared)
+        , pool(loop, shared.names)
+        , log(shared.records)
+        , random(std::random_device{}())
+    {
+    }
+
+    process& all;
+    net::loop loop;
+    upstream::pool pool;
+    telemetry::core_metrics metrics;
+    telemetry::access_log log;
+    std::mt19937_64 random;
+    std::shared_ptr<const snapshot> now;
+    bool draining = false; // answers carry `Connection: close`
+};
+
+} // namespace gw::dispatch

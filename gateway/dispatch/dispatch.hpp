@@ -1,0 +1,127 @@
+// Carries a request to its candidates until one gives first content, and then on to the end of the answer: the coroutine
+// that does what `attempts` decides and what the adapter's conversation says. One per request, owned by ingress/serve.
+#pragma once
+
+#include "adapters/adapter.hpp"
+#include "dispatch/attempts.hpp"
+#include "dispatch/core.hpp"
+#include "message/request.hpp"
+#include "net/interrupt.hpp"
+#include "net/task.hpp"
+#include "policy/decide.hpp"
+#include "telemetry/access_record.hpp"
+#include "upstream/exchange.hpp"
+#include "upstream/plan_reader.hpp"
+#include "wire/sse.hpp"
+
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+
+namespace gw::dispatch {
+
+// The client's body as dispatch sees it; ingress/body implements it.
+class body_access
+{
+public:
+    virtual ~body_access() = default;
+    [[nodiscard]] virtual upstream::source from() const = 0;
+    [[nodiscard]] virtual bool whole() const = 0;
+    // Waits until the body is whole. Errors: the client's (gone, too slow, bad), or the interrupt's reason.
+    [[nodiscard]] virtual net::task<result<void>> wait_whole() = 0;
+    [[nodiscard]] virtual bool replayable() const = 0;
+    virtual void drop_copy() = 0; // no other candidate is left
+};
+
+class dispatched
+{
+public:
+    dispatched(
+        core& here,
+        std::shared_ptr<const snapshot> now,
+        const request& asked,
+        const policy::plan& plan,
+        body_access& body,
+        net::interrupt& stop,
+        net::deadline& limit // the request's; disarmed at the first content
+    );
+    ~dispatched();
+    dispatched(const dispatched&) = delete;
+    dispatched& operator=(const dispatched&) = delete;
+
+    // Tries candidates until one gives first content.
+    //   errors   the most hopeful last answer, or the interrupt's reason (client_gone)
+    [[nodiscard]] net::task<result<adapters::answer_head>> begin(net::time_point deadline);
+
+    // The next bytes of the answer, valid until the next call; of size 0: it is complete.
+    //   errors   broken_stream (the upstream broke off), upstream_leak, or the interrupt's reason
+    [[nodiscard]] net::task<result<upstream::plan_reader::block>> next();
+
+    // Ends the attempt in progress, whatever its state, and fills the record. REQUIRED before the object goes.
+    [[nodiscard]] net::task<void> finish(telemetry::access_record& record);
+
+    // True when the rest of the answer lies in memory: one write will do.
+    [[nodiscard]] bool all_buffered() const;
+    [[nodiscard]] std::string route() const { return machine_.route(); }
+    [[nodiscard]] std::string_view upstream_name() const { return target_.to != nullptr ? std::string_view(target_.to->name) : std::string_view(); }
+
+private:
+    enum class mode : std::uint8_t { none, raw, events, plan };
+    using block = upstream::plan_reader::block;
+
+    [[nodiscard]] net::task<std::optional<verdict>> attempt(const attempts::try_it& what);
+    [[nodiscard]] net::task<std::optional<verdict>> converse();
+    [[nodiscard]] net::task<std::optional<verdict>> send(adapters::exchange_request what);
+    [[nodiscard]] net::task<std::optional<verdict>> read_text();
+    [[nodiscard]] net::task<std::optional<verdict>> read_whole();
+    [[nodiscard]] net::task<std::optional<verdict>> first_raw();
+    [[nodiscard]] net::task<std::optional<verdict>> first_event();
+    // Bytes of events to be forwarded, or none at the end; a failure is a verdict.
+    [[nodiscard]] net::task<std::expected<std::string_view, verdict>> more_events(bool until_content);
+    [[nodiscard]] net::task<std::optional<verdict>> ready_worker();
+    [[nodiscard]] net::task<void> pause(net::time_point until, bool woken);
+    [[nodiscard]] net::task<void> end_exchange();
+    [[nodiscard]] verdict lost(const failure& what);
+    [[nodiscard]] bool leaks(std::string_view bytes) const;
+    [[nodiscard]] verdict leaked();
+    [[nodiscard]] std::string request_text(const adapters::exchange_request& what) const;
+
+    core& here_;
+    std::shared_ptr<const snapshot> now_;
+    const request& asked_;
+    const policy::plan& plan_;
+    body_access& body_;
+    net::interrupt& stop_;
+    net::deadline& limit_;
+    std::shared_ptr<net::event> wake_;
+    attempts machine_;
+
+    // The attempt in progress.
+    adapters::target target_;
+    std::unique_ptr<adapters::conversation> talk_;
+    std::optional<upstream::peer> worker_peer_;
+    workers::lease worker_;
+    std::unique_ptr<upstream::exchange> exchange_;
+    adapters::action_type action_;
+    adapters::answer_head answer_;
+    int status_ = 0;
+    std::string text_;                          // an error body, or a JSON document
+    std::unique_ptr<payloads::replay> document_; // a JSON document that is too long for `text_`
+    std::optional<wire::sse_splitter> events_;
+    std::optional<upstream::plan_reader> out_;
+    std::string held_; // events before the first content
+    std::string ready_;
+    mode mode_ = mode::none;
+    std::optional<failure> client_fault_; // the body broke off or cannot be decoded: no upstream is to blame
+    bool connected_ = false;
+    bool begun_ = false;  // the answer's first content went out of begin()
+    bool ended_ = false;  // the answer is complete
+    bool told_ = false;
+    std::uint64_t sent_ = 0, received_ = 0; // of earlier exchanges of this attempt
+    block first_;
+    bool first_given_ = true;
+    net::time_point began_{};
+};
+
+} // namespace gw::dispatch

@@ -1,0 +1,35 @@
+// Where to connect, resolved from an upstream's settings: everything that makes two connections interchangeable.
+#pragma once
+
+#include "config/settings.hpp"
+
+#include <boost/asio/ssl/context.hpp>
+
+#include <cstdint>
+#include <memory>
+#include <string>
+
+namespace gw::upstream {
+
+struct peer
+{
+    // Connections of equal keys are interchangeable (scheme, host, port, trusted roots, proxy).
+    std::string key;
+
+    std::string host; // to resolve, to verify, for SNI
+    std::uint16_t port = 0;
+    std::shared_ptr<boost::asio::ssl::context> tls; // null: clear text
+    std::string proxy_host;                         // HTTP CONNECT proxy; empty: none
+    std::uint16_t proxy_port = 0;
+    bool checks_private = false; // refuse private addresses: the name is not the operator's own word
+    std::string host_header;
+    std::chrono::milliseconds idle{4'000}; // kept connections are dropped before the other side does it
+
+    // The idle limit a kind of upstream gets: uvicorn and llama.cpp close at 5 s, the router later.
+    [[nodiscard]] static std::chrono::milliseconds idle_of(config::kind kind)
+    {
+        return std::chrono::milliseconds(kind == config::kind::serverless ? 30'000 : 4'000);
+    }
+};
+
+} // namespace gw::upstream

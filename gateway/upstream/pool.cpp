@@ -1,0 +1,273 @@
+#include "upstream/pool.hpp"
+
+#include "wire/response_head.hpp"
+
+#include <boost/asio/error.hpp>
+
+#include <algorithm>
+#include <array>
+
+namespace gw::upstream {
+namespace {
+
+// What the read of an idle connection may take: it becomes the first read of the next answer.
+constexpr std::size_t idle_watch = net::reader::full_size;
+constexpr std::size_t most_idle_per_peer = 256;
+
+std::unexpected<failure> not_connected(code what, std::string text, std::string detail)
+{
+    return std::unexpected(failure{
+        .what = what,
+        .from = origin::upstream,
+        .again = retry::safe,
+        .text = std::move(text),
+        .detail = std::move(detail)
+    });
+}
+
+// A closed connection's read completes later; this waits for it and only then frees the object.
+net::task<void> bury(std::unique_ptr<connection> it)
+{
+    co_await it->in.stop();
+}
+
+} // namespace
+
+lease::~lease()
+{
+    discard();
+}
+
+void lease::keep()
+{
+    if (it_) {
+        --from_->busy_;
+        from_->put_back(key_, std::move(it_));
+    }
+}
+
+void lease::discard()
+{
+    if (it_) {
+        --from_->busy_;
+        from_->retire(std::move(it_));
+    }
+}
+
+pool::pool(net::loop& on, net::resolver& names)
+    : on_(on)
+    , names_(names)
+{
+}
+
+pool::~pool()
+{
+    for (auto& [key, kept] : idle_) {
+        for (auto& each : kept) {
+            retire(std::move(each));
+        }
+    }
+}
+
+void pool::retire(std::unique_ptr<connection> it)
+{
+    it->wire.close();
+    if (it->in.outstanding()) {
+        net::spawn(bury(std::move(it)), [](const std::exception_ptr&) {});
+    }
+}
+
+void pool::put_back(const std::string& key, std::unique_ptr<connection> it)
+{
+    if (!it->wire.is_open() || it->in.failed() || !it->in.empty()) {
+        retire(std::move(it));
+        return;
+    }
+    auto& kept = idle_[key];
+    if (kept.size() >= most_idle_per_peer) {
+        retire(std::move(it));
+        return;
+    }
+    it->wire.read_until(net::never);
+    it->wire.write_until(net::never);
+    it->idle_since = net::clock::now();
+    it->in.give_back();
+    connection* raw = it.get();
+    kept.push_back(std::move(it));
+    ++idle_total_;
+    raw->in.watch(idle_watch, [raw] { raw->dead = true; });
+}
+
+void pool::tick(net::time_point now)
+{
+    for (auto at = idle_.begin(); at != idle_.end();) {
+        auto& kept = at->second;
+        for (std::size_t i = 0; i < kept.size();) {
+            connection& each = *kept[i];
+            if (each.dead || !each.in.empty() || now - each.idle_since >= each.idle_limit) {
+                retire(std::move(kept[i]));
+                kept[i] = std::move(kept.back());
+                kept.pop_back();
+                --idle_total_;
+            } else {
+                ++i;
+            }
+        }
+        at = kept.empty() ? idle_.erase(at) : std::next(at);
+    }
+}
+
+void pool::drop(std::string_view key)
+{
+    const auto at = idle_.find(std::string(key));
+    if (at == idle_.end()) {
+        return;
+    }
+    for (auto& each : at->second) {
+        retire(std::move(each));
+        --idle_total_;
+    }
+    idle_.erase(at);
+}
+
+net::task<result<lease>> pool::borrow(const peer& to, net::time_point until, net::interrupt& stop)
+{
+    // The newest idle connection is the likeliest to be alive.
+    if (const auto at = idle_.find(to.key); at != idle_.end()) {
+        auto& kept = at->second;
+        const auto now = net::clock::now();
+        while (!kept.empty()) {
+            std::unique_ptr<connection> it = std::move(kept.back());
+            kept.pop_back();
+            --idle_total_;
+            it->in.unwatch();
+            const auto idled = now - it->idle_since;
+            const bool fresh = !it->dead && it->in.empty() && !it->in.failed() && idled < it->idle_limit;
+            // The outstanding read has told of everything but what arrived since the loop last looked.
+            if (fresh && (idled < std::chrono::seconds(1) || it->wire.silent())) {
+                ++busy_;
+                co_return lease(*this, to.key, std::move(it), true);
+            }
+            retire(std::move(it));
+        }
+    }
+    auto made = co_await connect(to, until, stop);
+    co_return made;
+}
+
+net::task<result<lease>> pool::connect(const peer& to, net::time_point until, net::interrupt& stop)
+{
+    const bool proxied = !to.proxy_host.empty();
+    const std::string& first_hop = proxied ? to.proxy_host : to.host;
+    auto found = co_await names_.resolve(on_, first_hop, stop);
+    if (!found) {
+        co_return fail(found);
+    }
+    if (to.checks_private && !proxied && std::ranges::any_of(*found, net::is_private)) {
+        co_return not_connected(
+            code::unavailable,
+            "the host `" + to.host + "` resolves to a private address; an upstream inside your network needs its own `url:`",
+            to.host
+        );
+    }
+
+    const std::uint16_t port = proxied ? to.proxy_port : to.port;
+    std::string why = "no address";
+    for (const auto& address : *found) {
+        auto it = std::make_unique<connection>(on_, net::tcp_socket(on_.io));
+        it->idle_limit = to.idle;
+        const net::interrupt::scope ends(stop, [&it] { it->wire.cancel(); });
+        if (stop.fired()) {
+            co_return std::unexpected(failure{.what = stop.why()});
+        }
+
+        it->wire.write_until(until);
+        const net::error_code ec = co_await it->wire.connect({address, port});
+        if (stop.fired()) {
+            co_return std::unexpected(failure{.what = stop.why()});
+        }
+        if (ec == net::asio::error::timed_out) {
+            co_return not_connected(
+                code::timeout, "connecting to the upstream took longer than its timeout.connect", to.key + ": connect timed out"
+            );
+        }
+        if (ec) {
+            why = ec.message();
+            continue; // the next address
+        }
+        if (proxied) {
+            it->wire.read_until(until);
+            auto opened = co_await tunnel(*it, to, stop);
+            if (!opened) {
+                co_await it->in.stop();
+                co_return fail(opened);
+            }
+        }
+        if (to.tls) {
+            const net::error_code shaken = co_await it->wire.handshake_client(*to.tls, to.host);
+            if (stop.fired()) {
+                co_return std::unexpected(failure{.what = stop.why()});
+            }
+            if (shaken == net::asio::error::timed_out) {
+                co_return not_connected(
+                    code::timeout, "the TLS handshake with the upstream took longer than its timeout.connect", to.key
+                );
+            }
+            if (shaken) {
+                co_return not_connected(
+                    code::upstream_tls,
+                    "the TLS handshake with `" + to.host + "` failed: " + it->wire.why() +
+                        "; a company's own authority goes into the upstream's `ca_file`",
+                    to.key + ": " + shaken.message()
+                );
+            }
+        }
+        it->wire.write_until(net::never);
+        it->wire.read_until(net::never);
+        ++busy_;
+        co_return lease(*this, to.key, std::move(it), false);
+    }
+    co_return not_connected(
+        code::unavailable,
+        proxied ? "the upstream's proxy cannot be reached: " + why : "the upstream cannot be reached: " + why,
+        to.key + ": " + why
+    );
+}
+
+net::task<result<void>> pool::tunnel(connection& over, const peer& to, net::interrupt& stop)
+{
+    const std::string authority = to.host + ":" + std::to_string(to.port);
+    const std::string ask = "CONNECT " + authority + " HTTP/1.1\r\nHost: " + authority + "\r\n\r\n";
+    const std::array<net::asio::const_buffer, 1> out{net::asio::buffer(ask)};
+    const net::error_code sent = co_await over.wire.write(out);
+    if (sent) {
+        co_return not_connected(code::unavailable, "the upstream's proxy closed the connection", sent.message());
+    }
+    wire::response_head head;
+    while (true) {
+        // A 2xx to CONNECT has no body whatever its fields say: the HEAD rule of the scanner.
+        auto scanned = wire::scan_response_head(over.in.data(), wire::response_limits, head, true);
+        if (!scanned) {
+            co_return not_connected(code::unavailable, "the upstream's proxy does not speak HTTP", scanned.error().text);
+        }
+        if (*scanned) {
+            over.in.consume(**scanned);
+            break;
+        }
+        const net::error_code ec = co_await over.in.more();
+        if (stop.fired()) {
+            co_return std::unexpected(failure{.what = stop.why()});
+        }
+        if (ec) {
+            co_return not_connected(code::unavailable, "the upstream's proxy gave no answer", ec.message());
+        }
+    }
+    if (head.status < 200 || head.status > 299) {
+        co_return not_connected(
+            code::unavailable, "the upstream's proxy refused the tunnel with status " + std::to_string(head.status), to.key
+        );
+    }
+    co_return result<void>{};
+}
+
+} // namespace gw::upstream
