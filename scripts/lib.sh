@@ -58,7 +58,7 @@ need_packages() { # PACKAGE...   installs those that are missing, as root or wit
     local missing as_root=()
     command -v dpkg-query >/dev/null || die "this is no Debian: install what these Debian packages hold, then build with cmake --preset release: $*"
     missing=$(missing_packages "$@" | tr '\n' ' ')
-    [ -n "$missing" ] || { echo "all Debian packages are there" && return 0; }
+    [ -n "$missing" ] || { return 0; }
     if [ "$(id -u)" -ne 0 ]; then
         local ask=()
         [ -t 0 ] || ask=(-n) # without a terminal nobody can type a password
@@ -95,8 +95,8 @@ VENV=build/venv # one environment for the workers and the tests: their pins are 
 
 install_python() { # REQUIREMENTS    into $VENV, once: a stamp holds the file's hash
     local file=$1 stamp
-    # Debian's own interpreter: another python3 may stand before it in PATH, and a venv must outlive that.
-    /usr/bin/python3 -c 'import ensurepip' 2>/dev/null || need_packages python3 python3-venv
+    # Debian's own interpreter: another python3 may stand before it in PATH, and a venv must outlive that. llama.cpp's wheel needs libgomp1.
+    need_packages python3 python3-venv libgomp1
     mkdir -p build
     exec 8>build/venv.lock # two scripts at once take turns
     flock 8

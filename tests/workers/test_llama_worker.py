@@ -149,7 +149,7 @@ def test_sigterm_ends_it_even_while_it_speaks(parrot_file, tmp_path):
 
 
 def broken_models():
-    yield "no such file", None, "there is no file"
+    yield "no such file", None, "cannot be read: No such file or directory"
     yield "empty", b"", "is not a GGUF file"
     yield "something else", b"<html>", "is not a GGUF file"
     yield "cut short", lambda whole: whole[:60_000], "could not be loaded"

@@ -40,11 +40,12 @@ def weights_of(asked):
         file = next(pathlib.Path(package.submodule_search_locations[0]).glob("*.gguf"))
     else:
         fail(f"no weights for {asked.model!r}: give --gguf FILE (without it only {BUNDLED} is known)")
-    if not file.is_file():
-        fail(f"there is no file {file}")
-    with file.open("rb") as start:
-        if start.read(4) != b"GGUF":
-            fail(f"{file} is not a GGUF file")
+    try:
+        with file.open("rb") as start:
+            if start.read(4) != b"GGUF":
+                fail(f"{file} is not a GGUF file")
+    except OSError as fault:
+        fail(f"{file} cannot be read: {fault.strerror}")
     return str(file)
 
 
@@ -87,16 +88,19 @@ def main():
     # Blocked in every thread and waited for by one, so that a stop works while weights are loading, too.
     stops = {signal.SIGTERM, signal.SIGINT}
     signal.pthread_sigmask(signal.SIG_BLOCK, stops)
-    stop = threading.Thread(target=lambda: (signal.sigwait(stops), os._exit(0)))
+    stop = threading.Thread(target=lambda: (signal.sigwait(stops), os._exit(0)), daemon=True)
     stop.start()
 
     weights = weights_of(asked)
     started = time.monotonic()
     try:
-        socket.create_server((asked.host, asked.port)).close()
-        server = serve(asked, weights)
+        socket.create_server((asked.host, asked.port)).close()  # llama.cpp does not say it so clearly
     except OSError as fault:
         fail(f"port {asked.port} cannot be had: {fault.strerror}")
+    try:
+        server = serve(asked, weights)
+    except ImportError as fault:
+        fail(f"xllamacpp cannot be used here ({fault}): run scripts/install_worker llama")
     except Exception:  # xllamacpp's own text is always the same
         fail(f"{weights} could not be loaded: the lines above say what llama.cpp found wrong with it")
     print(f"llama_worker: {asked.model} ready on port {asked.port} after {time.monotonic() - started:.1f} s", file=sys.stderr, flush=True)
