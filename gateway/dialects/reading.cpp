@@ -169,6 +169,24 @@ std::string json_form(const task_info& task)
     return form;
 }
 
+// What the client reads when a task's output is `output`. When that is not known to be bytes, but bytes come
+// all the same, bytes of any kind that the client named count.
+payloads::acceptance acceptance_of(std::string_view accept, modality output)
+{
+    auto accepts = payloads::parse_accept(accept, output);
+    if (is_binary(output) || !accepts.json) {
+        return accepts;
+    }
+    accepts.binary = false;
+    accepts.prefers_json = true;
+    for (const auto kind : {modality::image, modality::audio, modality::video}) {
+        const auto of_kind = payloads::parse_accept(accept, kind);
+        accepts.binary = accepts.binary || of_kind.binary;
+        accepts.prefers_json = accepts.prefers_json && (of_kind.prefers_json || !of_kind.binary);
+    }
+    return accepts;
+}
+
 // Whether these raw bytes may be this task's input.
 result<void> check_raw(const request& asked, const task_info& task, std::string_view first_bytes)
 {
@@ -186,10 +204,11 @@ result<void> check_raw(const request& asked, const task_info& task, std::string_
                 json_form(task) + " with Content-Type: application/json."
         );
     }
-    if (task.binary_input() && !task.raw_payload) {
+    if (task.binary_input() && !task.raw_payload && asked.parameters.empty()) {
         return refuse(
             code::wrong_modality,
-            of_task + " needs more than the raw bytes. Send JSON: " + json_form(task) + '.'
+            of_task + " needs more than the raw bytes. Add the rest to the query, or send JSON: " +
+                json_form(task) + '.'
         );
     }
     const std::string& media_type = asked.binary->media_type;
@@ -448,7 +467,7 @@ result<void> settle_task(request& asked, const task_info* task, const body_facts
 
     // What the client can read depends on what the task gives.
     const auto accepts =
-        payloads::parse_accept(asked.accept, asked.task != nullptr ? asked.task->output : modality::any);
+        acceptance_of(asked.accept, asked.task != nullptr ? asked.task->output : modality::any);
     asked.accepts_json = accepts.json;
     // A browser's script says `application/json, */*;q=0.1`: on the native door that is a wish. Hugging
     // Face's own clients expect bytes unless nothing but JSON is accepted.
