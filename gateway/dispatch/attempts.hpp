@@ -100,7 +100,8 @@ public:
     // client may not have it), or never will be; `why` is what the client gets when nobody else answers.
     void skip(std::size_t candidate, reason because, failure why);
 
-    // The head goes out. False: too late to be the probe; write nothing and call next().
+    // Right before the first byte of the head. False: too late to be the probe; write nothing and call
+    // next().
     [[nodiscard]] bool sending(time_point now);
 
     // First content of a good answer: from here on nothing is sent again, and what was probed works.
@@ -131,44 +132,52 @@ public:
 private:
     struct seat // one candidate
     {
-        bool out = false;          // will not be tried again
-        bool tried = false;        // an exchange of it is in the story
-        bool noted = false;        // so is the reason for which it was skipped
-        std::uint8_t connects = 0; // failed ones
-        std::uint64_t tokens = 0;  // bit i: token i was refused in the present attempt
-        time_point not_before = time_point::min();
-        slots::ticket ticket;
+        bool out = false;                          // never tried again
+        bool tried = false;                        // an exchange with it is over
+        std::optional<reason> noted;               // why it was skipped, as it stands in the story
+        std::uint8_t connects = 0;                 // failed ones
+        std::vector<const config::token*> refused; // in the present attempt
+        time_point not_before = time_point::min(); // a pause of this request's own
+        std::optional<verdict> last;               // bad ones
+        std::optional<failure> skipped;
+        slots::ticket slot;
+        slots::ticket news;
     };
-    struct in_progress
+    struct exchange // in progress
     {
         std::size_t candidate = 0;
         const config::token* with = nullptr;
-        std::size_t token = 0;
         probe_id probe = 0;
-        bool retry = false; // counted by the budget
+        bool retry = false; // the budget counts it
+        bool same = false;  // the next token of the pool: no attempt of its own
         bool written = false;
-        bool same = false; // the next token of the pool: not an attempt of its own
         time_point began;
-        std::size_t entry = 0; // in story_
+        time_point sent;
         slots::lease slot;
     };
-    struct obstacle // a candidate that cannot be asked now
+    struct obstacle // why a candidate cannot be asked now
     {
         std::size_t candidate = 0;
         reason why = reason::cooling;
         std::optional<block> resting; // it is free later
         bool slot = false;            // it is free when a slot is
     };
+    enum class take : std::uint8_t { first, next_token };
 
     [[nodiscard]] subject subject_of(std::size_t candidate, const config::token* with) const;
-    [[nodiscard]] std::variant<try_it, obstacle> consider(std::size_t candidate, bool same, time_point now);
-    [[nodiscard]] try_it begin(in_progress what, time_point now);
+    [[nodiscard]] std::variant<exchange, obstacle>
+    consider(std::size_t candidate, take which, time_point now);
+    [[nodiscard]] try_it begin(exchange what, time_point now);
+    [[nodiscard]] std::optional<wait_for>
+    wait(const std::vector<obstacle>& blocked, time_point now, bool& look_again);
+    [[nodiscard]] give_up end(std::optional<reason> because, time_point now);
     void note(std::size_t candidate, reason why, time_point now);
-    void finish(std::optional<outcome> what, std::optional<reason> why, int status, time_point now);
+    void take_back(exchange& what);              // it will not be sent
+    void settle(exchange& what, time_point now); // it is over: times, budget
+    void leave_queues();
     void spend(const config::upstream* to);
-    [[nodiscard]] bool moves_on(outcome what) const;
-    [[nodiscard]] give_up end(time_point now, const std::vector<obstacle>& blocked);
-    [[nodiscard]] std::chrono::milliseconds pause(unsigned times);
+    [[nodiscard]] bool stops(const obstacle& here) const;
+    [[nodiscard]] std::chrono::nanoseconds pause(unsigned times);
 
     // Constant after construction.
     const policy::plan& plan_;
@@ -179,16 +188,16 @@ private:
     bool body_whole_;
     bool sendable_ = true;
     bool committed_ = false;           // content went to the client
-    bool over_ = false;                // nothing more is tried
+    bool stopped_ = false;             // nothing but the next token may be tried
+    bool over_ = false;                // nothing at all
     std::uint32_t used_ = 0;           // attempts so far
     std::optional<failure> final_;     // of an outcome that ends the request at once
-    std::optional<std::size_t> again_; // the next token of this candidate is to be tried first
-    std::optional<time_point> waiting_since_;
-    std::chrono::nanoseconds waited_{}; // for cooldowns and probes, against max_wait
-    last_answer answer_;
+    std::optional<std::size_t> again_; // the next token of this candidate goes first
+    std::optional<time_point> resting_since_;
+    std::chrono::nanoseconds rested_{}; // waited for cooldowns and probes, against max_wait
     std::vector<seat> seats_;
     std::vector<story_entry> story_;
-    std::optional<in_progress> now_;
+    std::optional<exchange> now_;
 };
 
 } // namespace gw::dispatch

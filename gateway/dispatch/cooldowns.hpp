@@ -8,11 +8,12 @@
 //   ended      the time is over: the first who claims it is the probe, the others stay blocked (`probing`)
 //   until the probe's
 //              outcome, or until it has taken 5 s
-//   gone       after a success of somebody who was sent after the time was over
+//   gone       after a success of somebody who was sent after the time was over, or unwanted for 5 minutes
 //
-// One per process; every function may be called from any thread. While nothing concerns an upstream, look(),
-// claim() and learn(ok) take no lock: they read two relaxed counters (a mark made by another core a moment
-// ago may be missed once). Bounded: the least recently used mark goes first. No I/O, no clock.
+// One per process; every function may be called from any thread. While no mark has a key of
+// theirs, look(), claim() and learn() of a success take no lock: they read relaxed counters (a mark that
+// another core made a moment ago may be missed once). Bounded: the least recently used mark goes first. No
+// I/O, no clock.
 #pragma once
 
 #include "config/settings.hpp"
@@ -137,40 +138,32 @@ public:
     bool warmed(const config::upstream& to, std::string_view model);
 
     [[nodiscard]] std::vector<cooldown_view> view(time_point now) const;
-    [[nodiscard]] std::size_t size() const;
-    [[nodiscard]] std::uint64_t evicted() const;
+    [[nodiscard]] std::size_t size() const { return size_.load(std::memory_order_relaxed); }
+    [[nodiscard]] std::uint64_t evicted() const { return evicted_.load(std::memory_order_relaxed); }
 
 private:
+    // A key with its hash; `model` points into the subject or into the mark.
     struct key
     {
-        scope where = scope::none;
+        scope where = scope::none; // none: this subject has no such key
         std::uint64_t token = 0;
         std::uint64_t place = 0; // 0: not of one upstream
         const task_info* task = nullptr;
-        std::string model;
-    };
-    struct key_view
-    {
-        scope where = scope::none;
-        std::uint64_t token = 0;
-        std::uint64_t place = 0;
-        const task_info* task = nullptr;
         std::string_view model;
+        std::size_t hash = 0;
+        [[nodiscard]] bool operator==(const key& other) const
+        {
+            return hash == other.hash && where == other.where && token == other.token &&
+                   place == other.place && task == other.task && model == other.model;
+        }
     };
-    struct mark;
-    using marks = std::list<mark>;
-    struct hash
+    struct key_hash
     {
-        using is_transparent = void;
-        std::size_t operator()(const key_view& of) const;
-    };
-    struct equal
-    {
-        using is_transparent = void;
-        bool operator()(const key_view& a, const key_view& b) const;
+        std::size_t operator()(const key& of) const { return of.hash; }
     };
     struct mark
     {
+        std::string model; // what of.model points to
         key of;
         outcome why = outcome::unavailable;
         time_point until = time_point::min(); // min: counting, blocks nobody
@@ -179,46 +172,50 @@ private:
         time_point failed = time_point::min();
         probe_id prober = 0;
         time_point probe_ends = time_point::min();
-        // (token, upstream) only: a model that is limited; a second one widens the limit to all
+        // (token, upstream) only: a model that is limited, and until when; a second one widens the limit to
+        // all
         std::string limited_model;
         time_point limited_until = time_point::min();
-        mutable time_point wanted = time_point::min();
+        time_point wanted = time_point::min(); // asked for last
         std::string upstream;
         std::string token;
-    };
 
-    [[nodiscard]] static std::array<key_view, 6> keys_of(const subject& who);
-    [[nodiscard]] static key_view key_of(const subject& who, scope where);
-    [[nodiscard]] bool quiet(const subject& who) const;
-    [[nodiscard]] mark* find(const key_view& of) const;
-    mark& make(const subject& who, const key_view& of, time_point now);
-    void erase(mark& which);
+        [[nodiscard]] bool blocks() const { return until != time_point::min(); }
+        [[nodiscard]] bool probed(time_point now) const { return prober != 0 && probe_ends > now; }
+    };
+    using marks = std::list<mark>;
+    using keys = std::array<key, 6>;
+    static constexpr std::size_t cells = 16384;
+
+    [[nodiscard]] static keys keys_of(const subject& who);
+    [[nodiscard]] bool quiet(const keys& of) const;
+
+    // All below: REQUIRES lock_ is held.
+    [[nodiscard]] mark* find(const key& of) const;
+    [[nodiscard]] mark* use(const key& of, time_point now); // the same, as the most recently used one
+    [[nodiscard]] std::optional<block> blocking(const keys& of, time_point now) const;
+    mark& make(const key& of, const subject& who, time_point now);
+    void erase(marks::iterator which);
     void sweep(time_point now);
-    bool clear(const subject& who, scope where, const evidence& seen, time_point now);
-    bool cool(
-        mark& which,
-        const evidence& seen,
-        std::optional<std::chrono::milliseconds> told,
-        outcome why,
-        time_point now
-    );
-    bool limit(const subject& who, const evidence& seen, outcome why, time_point now);
+    bool release(const keys& of, probe_id probe);
+    bool succeeded(const key& of, time_point sent, time_point now);
+    bool count(const key& of, const subject& who, const evidence& seen, time_point now);
+    bool limit(const keys& of, scope where, const subject& who, const evidence& seen, time_point now);
 
     // Constant after construction.
     const std::size_t capacity_;
 
-    // How many marks concern an upstream (its key modulo the size) and how many concern every one: the
-    // lock-free answer.
-    std::array<std::atomic<std::uint32_t>, 256> near_{};
-    std::atomic<std::uint32_t> wide_{0};
-    std::atomic<probe_id> last_probe_{0};
+    // How many marks there are, in all and with this hash (modulo the size): the answer without a lock.
+    std::atomic<std::size_t> size_{0};
+    std::array<std::atomic<std::uint16_t>, cells> near_{};
+    std::atomic<std::uint64_t> evicted_{0};
 
     // By the lock.
     mutable std::mutex lock_;
-    mutable marks used_;                                                // most recently used first
-    std::unordered_map<key_view, marks::iterator, hash, equal> by_key_; // views into used_
-    marks::iterator hand_;                                              // the sweep's place
-    std::uint64_t evicted_ = 0;
+    marks used_; // most recently used first
+    std::unordered_map<key, marks::iterator, key_hash> by_key_;
+    marks::iterator hand_; // the sweep's place
+    probe_id last_probe_ = 0;
 };
 
 } // namespace gw::dispatch

@@ -1,5 +1,5 @@
-// What one thread owns, and the parts of the process that all threads share. Made by runtime/, used by ingress/ and
-// dispatch/. A core's members are touched on its own thread only.
+// What one thread owns, and the parts of the process that all threads share. Made by runtime/, used by
+// ingress/ and dispatch/. A core's members are touched on its own thread only.
 #pragma once
 
 #include "config/settings.hpp"
@@ -24,15 +24,18 @@
 
 namespace gw::dispatch {
 
-// Settings and what is made from them once: where to connect, TLS contexts. Immutable; a request takes one at its start.
+// Settings and what is made from them once: where to connect, TLS contexts. Immutable; a request takes one at
+// its start.
 struct snapshot
 {
     std::shared_ptr<const config::settings> policy;
     std::unordered_map<const config::upstream*, upstream::peer> peers; // workers: without a port
-    std::vector<std::shared_ptr<boost::asio::ssl::context>> listener_tls; // by position in policy->listen; null: clear text
+    std::vector<std::shared_ptr<boost::asio::ssl::context>>
+        listener_tls; // by position in policy->listen; null: clear text
 };
 //   errors   internal: a certificate or ca_file cannot be used (text names it)
-[[nodiscard]] result<std::shared_ptr<const snapshot>> make_snapshot(std::shared_ptr<const config::settings> policy);
+[[nodiscard]] result<std::shared_ptr<const snapshot>>
+make_snapshot(std::shared_ptr<const config::settings> policy);
 
 // Shared by all cores; every member is safe from any thread.
 struct process
@@ -48,10 +51,7 @@ struct process
 struct core
 {
     explicit core(process& shared)
-        : all(shared)
-        , pool(loop, shared.names)
-        , log(shared.records)
-        , random(std::random_device{}())
+        : all(shared), pool(loop, shared.names), log(shared.records), random(std::random_device{}())
     {
     }
 

@@ -47,15 +47,9 @@ dispatched::dispatched(
     net::interrupt& stop,
     net::deadline& limit
 )
-    : here_(here)
-    , now_(std::move(now))
-    , asked_(asked)
-    , plan_(plan)
-    , body_(body)
-    , stop_(stop)
-    , limit_(limit)
-    , wake_(std::make_shared<net::event>(here.loop.get_executor()))
-    , machine_(
+    : here_(here), now_(std::move(now)), asked_(asked), plan_(plan), body_(body), stop_(stop), limit_(limit),
+      wake_(std::make_shared<net::event>(here.loop.get_executor())),
+      machine_(
           plan,
           here.all.known,
           {.body_whole = body.whole(),
@@ -152,8 +146,8 @@ net::task<result<adapters::answer_head>> dispatched::begin(net::time_point deadl
     }
 }
 
-// One candidate: its adapter, its worker, its conversation up to the first content. Nothing: the answer begins, or (with
-// mode none) the candidate was skipped.
+// One candidate: its adapter, its worker, its conversation up to the first content. Nothing: the answer
+// begins, or (with mode none) the candidate was skipped.
 net::task<std::optional<verdict>> dispatched::attempt(const attempts::try_it& what)
 {
     const policy::candidate& candidate = plan_.candidates[what.candidate];
@@ -175,7 +169,8 @@ net::task<std::optional<verdict>> dispatched::attempt(const attempts::try_it& wh
     if (candidate.to->run && plan_.entry != nullptr && plan_.entry->pattern) {
         failure why{
             .what = code::unsupported,
-            .text = "the upstream `" + candidate.to->name + "` starts a process per model and needs the model's name in the policy"
+            .text = "the upstream `" + candidate.to->name +
+                    "` starts a process per model and needs the model's name in the policy"
         };
         machine_.skip(what.candidate, reason::unsupported, std::move(why));
         co_return std::nullopt;
@@ -217,9 +212,13 @@ net::task<std::optional<verdict>> dispatched::ready_worker()
         workers.ensure(
             *target_.to,
             target_.model,
-            [done, got, &loop = here_.loop, &known = here_.all.known, keep = now_, to = target_.to, model = target_.model](
-                result<workers::ready_worker> answer
-            ) {
+            [done,
+             got,
+             &loop = here_.loop,
+             &known = here_.all.known,
+             keep = now_,
+             to = target_.to,
+             model = target_.model](result<workers::ready_worker> answer) {
                 if (answer) {
                     known.warmed(*to, model);
                 }
@@ -247,7 +246,10 @@ net::task<std::optional<verdict>> dispatched::ready_worker()
         }
         if (!**got) {
             const failure& why = (**got).error();
-            verdict bad{.what = why.what == code::warming ? outcome::warming : outcome::unavailable, .where = scope::model_task};
+            verdict bad{
+                .what = why.what == code::warming ? outcome::warming : outcome::unavailable,
+                .where = scope::model_task
+            };
             bad.connect_failed = true;
             bad.retry_after = why.retry_after;
             bad.text = why.text;
@@ -268,7 +270,8 @@ net::task<std::optional<verdict>> dispatched::ready_worker()
     worker_peer_->host = "127.0.0.1";
     worker_peer_->port = worker_.where().port;
     worker_peer_->host_header = "127.0.0.1:" + std::to_string(worker_.where().port);
-    worker_peer_->key += ":" + std::to_string(worker_.where().port) + ":" + std::to_string(worker_.where().generation);
+    worker_peer_->key +=
+        ":" + std::to_string(worker_.where().port) + ":" + std::to_string(worker_.where().generation);
     co_return std::nullopt;
 }
 
@@ -284,10 +287,16 @@ net::task<std::optional<verdict>> dispatched::converse()
             const auto how = read->how;
             answer_ = read->answer;
             switch (how) {
-            case adapters::action::read::as::text: bad = co_await read_text(); break;
-            case adapters::action::read::as::whole: bad = co_await read_whole(); break;
-            case adapters::action::read::as::raw: co_return co_await first_raw();
-            case adapters::action::read::as::events: co_return co_await first_event();
+            case adapters::action::read::as::text:
+                bad = co_await read_text();
+                break;
+            case adapters::action::read::as::whole:
+                bad = co_await read_whole();
+                break;
+            case adapters::action::read::as::raw:
+                co_return co_await first_raw();
+            case adapters::action::read::as::events:
+                co_return co_await first_event();
             }
         } else if (auto* emit = std::get_if<adapters::action::emit>(&action_)) {
             answer_ = std::move(emit->head);
@@ -344,7 +353,10 @@ std::string dispatched::request_text(const adapters::exchange_request& what) con
     line("accept-encoding: ", "identity");
     if (target_.with != nullptr && !target_.with->value.empty()) {
         // A Space's author reads Authorization; the platform's own header is taken off before.
-        line(is_space_host(peer.host) ? "x-hf-authorization: Bearer " : "authorization: Bearer ", target_.with->value.reveal());
+        line(
+            is_space_host(peer.host) ? "x-hf-authorization: Bearer " : "authorization: Bearer ",
+            target_.with->value.reveal()
+        );
     }
     for (const auto& [name, value] : asked_.forwarded) {
         text += name;
@@ -471,11 +483,15 @@ net::task<std::optional<verdict>> dispatched::read_whole()
             auto space = here_.all.store.admit(std::nullopt, payloads::copies::required);
             if (!space) {
                 co_return verdict{
-                    .what = outcome::unavailable, .status = status_, .text = "there is no room for the upstream's answer"
+                    .what = outcome::unavailable,
+                    .status = status_,
+                    .text = "there is no room for the upstream's answer"
                 };
             }
             document_ = std::make_unique<payloads::replay>(
-                here_.all.store, [&loop = here_.loop](auto work) { loop.post(std::move(work)); }, std::move(*space)
+                here_.all.store,
+                [&loop = here_.loop](auto work) { loop.post(std::move(work)); },
+                std::move(*space)
             );
             document_->append(std::exchange(text_, {}));
         }
@@ -542,7 +558,8 @@ net::task<std::expected<std::string_view, verdict>> dispatched::more_events(bool
         // Whole events that lie in the buffer already.
         while (const auto each = events_->next()) {
             if (each->oversize) {
-                ready_.append(std::exchange(held_, {})).append(each->raw); // too long to be looked at: it is content
+                ready_.append(std::exchange(held_, {}))
+                    .append(each->raw); // too long to be looked at: it is content
                 content = true;
                 continue;
             }
@@ -611,7 +628,9 @@ net::task<result<dispatched::block>> dispatched::next()
             return std::unexpected(failure{.what = stop_.why()});
         }
         const code what = why.as_code == code::upstream_leak ? code::upstream_leak : code::broken_stream;
-        return std::unexpected(failure{.what = what, .from = origin::upstream, .text = why.text, .detail = why.detail});
+        return std::unexpected(
+            failure{.what = what, .from = origin::upstream, .text = why.text, .detail = why.detail}
+        );
     };
     if (!first_given_) {
         first_given_ = true;
@@ -660,7 +679,8 @@ net::task<result<dispatched::block>> dispatched::next()
         }
         co_return *more;
     }
-    case mode::none: break;
+    case mode::none:
+        break;
     }
     co_return block{};
 }
@@ -714,7 +734,12 @@ net::task<void> dispatched::finish(telemetry::access_record& record)
         line.ms = std::chrono::duration<double, std::milli>(each.took).count();
         if (each.what) {
             here_.metrics.count_attempt(
-                line.upstream, plan_.entry->name, line.outcome, line.ms / 1000, line.bytes_sent, line.bytes_received
+                line.upstream,
+                plan_.entry->name,
+                line.outcome,
+                line.ms / 1000,
+                line.bytes_sent,
+                line.bytes_received
             );
         }
         record.route.push_back(std::move(line));
@@ -724,7 +749,9 @@ net::task<void> dispatched::finish(telemetry::access_record& record)
 net::task<void> dispatched::pause(net::time_point until, bool woken)
 {
     (void)woken;
-    net::deadline over(here_.loop.deadlines, wake_.get(), [](void* self) { static_cast<net::event*>(self)->set(); });
+    net::deadline over(here_.loop.deadlines, wake_.get(), [](void* self) {
+        static_cast<net::event*>(self)->set();
+    });
     over.arm(until);
     const net::interrupt::scope ends(stop_, [this] { wake_->set(); });
     co_await wake_->wait();

@@ -1,5 +1,6 @@
-// Carries a request to its candidates until one gives first content, and then on to the end of the answer: the coroutine
-// that does what `attempts` decides and what the adapter's conversation says. One per request, owned by ingress/serve.
+// Carries a request to its candidates until one gives first content, and then on to the end of the answer:
+// the coroutine that does what `attempts` decides and what the adapter's conversation says. One per request,
+// owned by ingress/serve.
 #pragma once
 
 #include "adapters/adapter.hpp"
@@ -58,13 +59,17 @@ public:
     //   errors   broken_stream (the upstream broke off), upstream_leak, or the interrupt's reason
     [[nodiscard]] net::task<result<upstream::plan_reader::block>> next();
 
-    // Ends the attempt in progress, whatever its state, and fills the record. REQUIRED before the object goes.
+    // Ends the attempt in progress, whatever its state, and fills the record. REQUIRED before the object
+    // goes.
     [[nodiscard]] net::task<void> finish(telemetry::access_record& record);
 
     // True when the rest of the answer lies in memory: one write will do.
     [[nodiscard]] bool all_buffered() const;
     [[nodiscard]] std::string route() const { return machine_.route(); }
-    [[nodiscard]] std::string_view upstream_name() const { return target_.to != nullptr ? std::string_view(target_.to->name) : std::string_view(); }
+    [[nodiscard]] std::string_view upstream_name() const
+    {
+        return target_.to != nullptr ? std::string_view(target_.to->name) : std::string_view();
+    }
 
 private:
     enum class mode : std::uint8_t { none, raw, events, plan };
@@ -106,7 +111,7 @@ private:
     adapters::action_type action_;
     adapters::answer_head answer_;
     int status_ = 0;
-    std::string text_;                          // an error body, or a JSON document
+    std::string text_;                           // an error body, or a JSON document
     std::unique_ptr<payloads::replay> document_; // a JSON document that is too long for `text_`
     std::optional<wire::sse_splitter> events_;
     std::optional<upstream::plan_reader> out_;
@@ -115,8 +120,8 @@ private:
     mode mode_ = mode::none;
     std::optional<failure> client_fault_; // the body broke off or cannot be decoded: no upstream is to blame
     bool connected_ = false;
-    bool begun_ = false;  // the answer's first content went out of begin()
-    bool ended_ = false;  // the answer is complete
+    bool begun_ = false; // the answer's first content went out of begin()
+    bool ended_ = false; // the answer is complete
     bool told_ = false;
     std::uint64_t sent_ = 0, received_ = 0; // of earlier exchanges of this attempt
     block first_;

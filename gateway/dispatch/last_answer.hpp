@@ -20,23 +20,28 @@ namespace gw::dispatch {
 class last_answer
 {
 public:
-    // An answer, or its absence.
-    void told(const config::upstream& by, const verdict& what);
-    // It rests, warms or is probed; free in `left` (never told as less than a second).
+    // An answer, or its absence. `left`: it rests for so long since; else the time that the verdict tells.
+    void told(
+        const config::upstream& by,
+        const verdict& what,
+        std::optional<std::chrono::nanoseconds> left = std::nullopt
+    );
+    // It rests, warms or is probed, and was not asked; free in `left` (never told as less than a second).
     void resting(const config::upstream& by, const block& why, std::chrono::nanoseconds left);
     // Its slots are in use, and so are the seats of those who wait for them.
     void full(const config::upstream& by);
     void no_token(const config::upstream& by);
     // Refused by its adapter or the policy, in those words.
     void skipped(failure why);
+    // The request's time was over.
     void deadline();
 
-    [[nodiscard]] bool empty() const { return !best_.has_value(); }
-    // The failure to tell. Nothing collected: `internal`.
+    // The failure to tell. Nothing was collected: `unavailable`.
     [[nodiscard]] failure best() const;
 
 private:
     void offer(int hope, failure what);
+
     std::optional<failure> best_;
     int hope_ = 0;
 };

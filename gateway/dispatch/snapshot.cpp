@@ -38,7 +38,8 @@ result<std::shared_ptr<const snapshot>> make_snapshot(std::shared_ptr<const conf
                 peer.proxy_port = parsed->port_number() != 0 ? parsed->port_number() : 3128;
             }
         }
-        peer.key = each->run ? "worker " + each->name : each->at.origin + " ca=" + each->ca_file + " proxy=" + each->proxy;
+        peer.key = each->run ? "worker " + each->name
+                             : each->at.origin + " ca=" + each->ca_file + " proxy=" + each->proxy;
         made->peers.emplace(each.get(), std::move(peer));
     }
     for (const auto& each : policy->listen) {
