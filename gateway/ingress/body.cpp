@@ -1,0 +1,457 @@
+#include "ingress/body.hpp"
+
+#include "ingress/reply.hpp"
+#include "payload/media_type.hpp"
+#include "payload/tasks.hpp"
+
+#include <boost/asio/error.hpp>
+
+#include <algorithm>
+#include <array>
+
+namespace gw::ingress {
+namespace {
+
+// A body up to this size is waited for in the connection's buffer; up to `whole_before` it is whole before a candidate
+// is chosen, so that it may be a probe.
+constexpr std::size_t small = 60 * 1024;
+constexpr std::uint64_t whole_before = 256 * 1024;
+constexpr std::uint64_t pause_watch = net::reader::full_size;
+
+std::unexpected<failure> too_large(std::uint64_t limit, std::string_view key)
+{
+    failure why{.what = code::body_too_large, .from = origin::client};
+    why.text = "the body is larger than " + std::to_string(limit) + " bytes; the policy's `" + std::string(key) + "` raises that";
+    return std::unexpected(std::move(why));
+}
+
+} // namespace
+
+body::body(
+    dispatch::core& here, const config::settings& now, net::stream& wire, net::reader& in, net::interrupt& stop, std::size_t at
+)
+    : here_(here)
+    , now_(now)
+    , wire_(wire)
+    , in_(in)
+    , stop_(stop)
+    , at_(at)
+    , in_buffer_(at)
+{
+}
+
+body::~body() = default;
+
+failure body::gone(const net::error_code& ec) const
+{
+    if (ec == net::asio::error::timed_out) {
+        return {
+            .what = code::request_timeout,
+            .from = origin::client,
+            .text = "the body stopped arriving; it must come at `limits.body_min_rate` bytes a second or more",
+            .close = true
+        };
+    }
+    if (stop_.fired()) {
+        return {.what = stop_.why(), .from = stop_.why() == code::client_gone ? origin::client : origin::gateway};
+    }
+    return {.what = code::client_gone, .from = origin::client, .detail = ec.message(), .close = true};
+}
+
+net::task<result<void>> body::first_bytes(std::size_t want)
+{
+    while (in_.data().size() - at_ < want) {
+        wire_.read_until(net::clock::now() + now_.limits.body_grace);
+        const net::error_code ec = co_await in_.more(std::min(want + at_ - in_.data().size(), small));
+        if (ec) {
+            co_return std::unexpected(gone(ec));
+        }
+    }
+    co_return result<void>{};
+}
+
+net::task<result<void>> body::begin(const wire::request_head& head, door at)
+{
+    framing_ = head.body;
+    left_ = head.content_length;
+    const bool empty = framing_ == wire::framing::none || (framing_ == wire::framing::sized && left_ == 0);
+    const std::uint64_t json_limit = now_.limits.payload_bytes / 3 * 4 + now_.limits.json_bytes;
+    if (framing_ == wire::framing::chunked) {
+        chunks_.emplace(origin::client);
+    }
+    if (empty) {
+        received_ = whole_ = true;
+        json_ = is_chat(at) || payloads::is_json(head.content_type);
+        if (json_) {
+            co_return refuse(code::invalid_json, "the body is empty; a JSON object is expected");
+        }
+        co_return result<void>{};
+    }
+
+    // Too large for anything: refused before a byte of it is read, and without a 100.
+    if (framing_ == wire::framing::sized && left_ > json_limit) {
+        co_return too_large(now_.limits.payload_bytes, "limits.payload_bytes");
+    }
+    const bool says_json = is_chat(at) || payloads::is_json(head.content_type);
+    const bool says_nothing = payloads::canonical(head.content_type).empty();
+    if (framing_ == wire::framing::sized && !says_json && !says_nothing && left_ > now_.limits.payload_bytes) {
+        co_return too_large(now_.limits.payload_bytes, "limits.payload_bytes");
+    }
+    if (head.expect_continue && in_.data().size() == at_) {
+        static constexpr std::string_view go_on = "HTTP/1.1 100 Continue\r\n\r\n";
+        const std::array<net::asio::const_buffer, 1> out{net::asio::buffer(go_on)};
+        wire_.write_until(net::clock::now() + now_.limits.write_timeout);
+        const net::error_code ec = co_await wire_.write(out);
+        wire_.write_until(net::never);
+        if (ec) {
+            co_return std::unexpected(gone(ec));
+        }
+    }
+
+    // Is it JSON? Told by its type, or by its first byte when nothing says so.
+    const bool fits = framing_ == wire::framing::sized && left_ <= small;
+    const std::uint64_t look = framing_ == wire::framing::sized ? std::min<std::uint64_t>(left_, payloads::sniff_bytes) : 1;
+    auto arrived = co_await first_bytes(fits ? static_cast<std::size_t>(left_) : static_cast<std::size_t>(look));
+    if (!arrived) {
+        co_return fail(arrived);
+    }
+    json_ = says_json;
+    if (says_nothing && !says_json && framing_ == wire::framing::sized) {
+        json_ = payloads::looks_like_json(in_.data().substr(at_));
+        maybe_binary_ = json_;
+    } else if (says_nothing && !says_json) {
+        // Chunked: the first byte of the payload is behind the first size line.
+        wire::chunk_decoder peek(origin::client);
+        std::string_view rest = in_.data().substr(at_);
+        std::string_view payload;
+        while (payload.empty()) {
+            auto step = peek.feed(rest);
+            if (!step) {
+                co_return fail(step);
+            }
+            payload = step->payload;
+            rest.remove_prefix(step->consumed);
+            if (peek.done()) {
+                break;
+            }
+            if (payload.empty() && step->consumed == 0) {
+                const std::size_t used = in_.data().size() - rest.size();
+                auto more = co_await first_bytes(in_.data().size() - at_ + 1);
+                if (!more) {
+                    co_return fail(more);
+                }
+                rest = in_.data().substr(used);
+            }
+        }
+        json_ = payloads::looks_like_json(payload);
+        maybe_binary_ = json_;
+    }
+    limit_ = json_ ? json_limit : now_.limits.payload_bytes;
+    if (framing_ == wire::framing::sized && left_ > limit_) {
+        co_return too_large(now_.limits.payload_bytes, "limits.payload_bytes");
+    }
+    if (json_) {
+        wire::json_limits bounds;
+        bounds.depth = now_.limits.json_depth;
+        bounds.tokens = now_.limits.json_tokens;
+        bounds.plain_bytes = now_.limits.json_bytes;
+        bounds.long_bytes = now_.limits.payload_bytes / 3 * 4 + 4;
+        scanner_.emplace(bounds);
+    }
+
+    // Small: it lies in the buffer, whole.
+    if (fits) {
+        memory_ = in_.data().substr(at_, static_cast<std::size_t>(left_));
+        in_buffer_ += static_cast<std::size_t>(left_);
+        received_ = true;
+        if (json_) {
+            auto scanned = scanner_->feed(memory_);
+            auto index = scanned ? scanner_->finish() : result<wire::json_index>(std::unexpected(std::move(scanned).error()));
+            if (!index && maybe_binary_ && index.error().what == code::invalid_json) {
+                json_ = false;
+            } else if (!index) {
+                co_return fail(index);
+            } else {
+                index_ = std::move(*index);
+            }
+        }
+        whole_ = true;
+        co_return result<void>{};
+    }
+
+    // Larger, or of unknown length: into a log.
+    const bool streams = framing_ == wire::framing::sized && !json_;
+    std::optional<std::uint64_t> expected;
+    if (framing_ == wire::framing::sized) {
+        expected = left_;
+    }
+    auto space = here_.all.store.admit(expected, streams ? payloads::copies::wanted : payloads::copies::required);
+    if (!space) {
+        co_return fail(space);
+    }
+    log_ = std::make_unique<payloads::replay>(
+        here_.all.store, [&loop = here_.loop](auto work) { loop.post(std::move(work)); }, std::move(*space)
+    );
+    changed_ = std::make_unique<net::event>(here_.loop.get_executor());
+    waiters_ = std::make_unique<net::event>(here_.loop.get_executor());
+    in_.consume(at_);
+    at_ = in_buffer_ = 0;
+    receiving_ = true;
+    net::spawn(receive(), [](const std::exception_ptr&) {});
+    if (!streams || left_ + log_->size() <= whole_before) {
+        auto whole = co_await wait_whole();
+        co_return whole;
+    }
+    while (log_->size() < payloads::sniff_bytes && receiving_) {
+        co_await waiters_->wait();
+    }
+    if (failed_) {
+        co_return std::unexpected(*failed_);
+    }
+    co_return result<void>{};
+}
+
+result<void> body::accept(std::string_view payload)
+{
+    if (log_->size() + payload.size() > limit_) {
+        auto why = too_large(now_.limits.payload_bytes, "limits.payload_bytes");
+        why.error().close = true;
+        return why;
+    }
+    if (scanner_) {
+        auto fed = scanner_->feed(payload);
+        if (!fed) {
+            if (!maybe_binary_ || fed.error().what != code::invalid_json) {
+                return fed;
+            }
+            scanner_.reset();
+            json_ = false;
+        }
+    }
+    log_->append(payload);
+    return {};
+}
+
+result<bool> body::take()
+{
+    while (true) {
+        const std::string_view held = in_.data();
+        if (framing_ == wire::framing::sized) {
+            const auto size = static_cast<std::size_t>(std::min<std::uint64_t>(left_, held.size()));
+            auto accepted = accept(held.substr(0, size));
+            if (!accepted) {
+                return fail(accepted);
+            }
+            in_.consume(size);
+            left_ -= size;
+            return left_ == 0;
+        }
+        if (held.empty()) {
+            return false;
+        }
+        auto step = chunks_->feed(held);
+        if (!step) {
+            return fail(step);
+        }
+        if (!step->payload.empty()) {
+            auto accepted = accept(step->payload);
+            if (!accepted) {
+                return fail(accepted);
+            }
+        }
+        in_.consume(step->consumed);
+        if (chunks_->done()) {
+            return true;
+        }
+        if (step->consumed == 0) {
+            return false;
+        }
+    }
+}
+
+net::task<void> body::receive()
+{
+    const auto began = net::clock::now();
+    std::optional<failure> why;
+    while (true) {
+        auto whole = take();
+        if (!whole) {
+            why = std::move(whole).error();
+            break;
+        }
+        if (*whole) {
+            received_ = true;
+            break;
+        }
+        waiters_->set();
+        if (ending_) {
+            why = failure{.what = code::internal};
+            break;
+        }
+        if (!log_->wants_more()) {
+            // Back-pressure: the readers are slower. The connection is still watched.
+            log_->when_wants_more([this] { changed_->set(); });
+            in_.watch(pause_watch, [this] {
+                stop_.fire(code::client_gone);
+                changed_->set();
+            });
+            wire_.read_until(net::never);
+            co_await changed_->wait();
+            in_.unwatch();
+            if (log_->failed() != nullptr) {
+                why = *log_->failed();
+                break;
+            }
+            if (stop_.fired()) {
+                why = gone({});
+                break;
+            }
+            continue;
+        }
+
+        const auto now = net::clock::now();
+        const auto spent = std::chrono::duration_cast<std::chrono::milliseconds>(now - began);
+        if (spent > now_.limits.body_grace &&
+            log_->size() * 1000 / static_cast<std::uint64_t>(spent.count()) < now_.limits.body_min_rate) {
+            why = gone(net::asio::error::timed_out);
+            break;
+        }
+        wire_.read_until(now + now_.limits.body_grace);
+        const net::error_code ec = co_await in_.more(net::reader::full_size);
+        if (ec) {
+            why = gone(ec);
+            if (why->what == code::client_gone && !ending_) {
+                stop_.fire(code::client_gone);
+            }
+            break;
+        }
+    }
+    wire_.read_until(net::never);
+    if (!why && scanner_) {
+        auto index = scanner_->finish();
+        if (index) {
+            index_ = std::move(*index);
+        } else if (maybe_binary_ && index.error().what == code::invalid_json) {
+            json_ = false;
+        } else {
+            why = std::move(index).error();
+        }
+    }
+    end(std::move(why));
+}
+
+void body::end(std::optional<failure> why)
+{
+    if (why) {
+        failed_ = *why;
+        log_->fail(std::move(*why));
+    } else {
+        whole_ = true;
+        log_->finish();
+        if (on_whole) {
+            on_whole();
+        }
+    }
+    receiving_ = false;
+    waiters_->set();
+}
+
+net::task<result<void>> body::wait_whole()
+{
+    while (receiving_) {
+        const net::interrupt::scope ends(stop_, [this] { waiters_->set(); });
+        co_await waiters_->wait();
+        if (stop_.fired() && receiving_) {
+            co_return std::unexpected(gone({}));
+        }
+    }
+    if (failed_) {
+        co_return std::unexpected(*failed_);
+    }
+    co_return result<void>{};
+}
+
+void body::drop_copy()
+{
+    if (log_) {
+        log_->keep_copy(false);
+    }
+}
+
+net::task<void> body::stop()
+{
+    ending_ = true;
+    if (receiving_) {
+        changed_->set();
+        in_.unwatch();
+        wire_.cancel();
+        while (receiving_) {
+            co_await waiters_->wait();
+        }
+    }
+}
+
+net::task<result<dialects::body_facts>> body::facts()
+{
+    dialects::body_facts made;
+    made.json = json_;
+    made.size = framing_ == wire::framing::sized && log_ && !whole_ ? log_->size() + left_ : size();
+    if (!json_) {
+        if (!log_) {
+            made.first_bytes = memory_;
+        } else if (const auto first = log_->view({0, std::min<std::uint64_t>(log_->size(), payloads::sniff_bytes)})) {
+            made.first_bytes = texts_.emplace_back(*first);
+        } else if (auto copied = log_->copy({0, std::min<std::uint64_t>(log_->size(), payloads::sniff_bytes)})) {
+            made.first_bytes = texts_.emplace_back(std::move(*copied));
+        } else {
+            upstream::plan_reader head(
+                here_.loop, {.pieces = {piece::copy({0, payloads::sniff_bytes})}}, {.log = log_.get()}, stop_
+            );
+            auto block = co_await head.next();
+            if (!block) {
+                co_return fail(block);
+            }
+            made.first_bytes = texts_.emplace_back(block->second);
+        }
+        co_return made;
+    }
+
+    made.index = &index_;
+    if (!log_) {
+        made.text = memory_;
+    } else if (const auto all = log_->view({0, log_->size()})) {
+        made.text = *all;
+    }
+    for (const auto& each : index_.members) {
+        member_text member{.name = each.key, .where = each.where, .text = {}};
+        if (!made.text.empty()) {
+            member.text = made.text.substr(each.where.begin, each.where.size());
+        } else if (!each.holds_long) {
+            if (auto copied = log_->copy(each.where)) {
+                member.text = texts_.emplace_back(std::move(*copied));
+            } else {
+                // It lies in the file: read it back on the side threads.
+                std::string& text = texts_.emplace_back();
+                upstream::plan_reader back(here_.loop, {.pieces = {piece::copy(each.where)}}, {.log = log_.get()}, stop_);
+                while (true) {
+                    auto block = co_await back.next();
+                    if (!block) {
+                        co_return fail(block);
+                    }
+                    if (block->size() == 0) {
+                        break;
+                    }
+                    text.append(block->first).append(block->second);
+                }
+                member.text = text;
+            }
+        }
+        if (each.holds_long && made.text.empty()) {
+            member.text = {};
+        }
+        made.members.push_back(std::move(member));
+    }
+    co_return made;
+}
+
+} // namespace gw::ingress

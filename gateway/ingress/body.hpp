@@ -1,0 +1,92 @@
+// The client's body: how it is framed, whether it is JSON, where it is kept, and how it arrives. Small bodies stay in
+// the connection's buffer and are never copied; larger ones go into a log that can be read again. JSON passes the
+// scanner while it arrives. One per request, owned by its coroutine, which must await stop() before it goes.
+#pragma once
+
+#include "dialects/dialect.hpp"
+#include "dispatch/dispatch.hpp"
+#include "net/event.hpp"
+#include "net/interrupt.hpp"
+#include "net/reader.hpp"
+#include "payload/replay.hpp"
+#include "wire/chunked.hpp"
+#include "wire/json_scan.hpp"
+#include "wire/request_head.hpp"
+
+#include <deque>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+
+namespace gw::ingress {
+
+class body final : public dispatch::body_access
+{
+public:
+    // `at`: bytes of the connection's buffer before the body (its head). REQUIRES they stay at the buffer's front.
+    body(dispatch::core& here, const config::settings& now, net::stream& wire, net::reader& in, net::interrupt& stop, std::size_t at);
+    ~body() override;
+
+    // Decides what the body is and starts to receive it. When this returns, JSON is whole and checked, and of a binary
+    // body at least the first bytes are there. `head` is read before the first wait only.
+    //   errors   body_too_large, invalid_json, overloaded, request_timeout, client_gone, bad_chunk
+    [[nodiscard]] net::task<result<void>> begin(const wire::request_head& head, door at);
+
+    // What a dialect parses. Valid as long as this lives.
+    [[nodiscard]] net::task<result<dialects::body_facts>> facts();
+
+    [[nodiscard]] upstream::source from() const override { return {.memory = memory_, .log = log_.get()}; }
+    [[nodiscard]] bool whole() const override { return whole_; }
+    [[nodiscard]] net::task<result<void>> wait_whole() override;
+    [[nodiscard]] bool replayable() const override { return !log_ || log_->replayable(); }
+    void drop_copy() override;
+
+    std::function<void()> on_whole; // called when a body that was followed has become whole
+
+    // Ends the receiving. After it, `unread()` tells whether the connection can go on.
+    [[nodiscard]] net::task<void> stop();
+    [[nodiscard]] bool unread() const { return !received_; }
+    [[nodiscard]] std::uint64_t size() const { return log_ ? log_->size() : memory_.size(); }
+    // Bytes of the connection's buffer that belong to this request and are done with now.
+    [[nodiscard]] std::size_t in_buffer() const { return in_buffer_; }
+    [[nodiscard]] bool without_copy() const { return log_ && !log_->replayable(); }
+
+private:
+    [[nodiscard]] net::task<void> receive();
+    [[nodiscard]] result<bool> take(); // what lies in the buffer; true: the body is whole
+    [[nodiscard]] result<void> accept(std::string_view payload);
+    [[nodiscard]] net::task<result<void>> first_bytes(std::size_t want);
+    [[nodiscard]] failure gone(const net::error_code& ec) const;
+    void end(std::optional<failure> why);
+
+    dispatch::core& here_;
+    const config::settings& now_;
+    net::stream& wire_;
+    net::reader& in_;
+    net::interrupt& stop_;
+    std::size_t at_;
+
+    wire::framing framing_ = wire::framing::none;
+    std::uint64_t left_ = 0;
+    bool json_ = false;
+    bool maybe_binary_ = false; // nothing said that it is JSON: what fails the scan is binary
+    std::uint64_t limit_ = 0;
+    std::optional<wire::chunk_decoder> chunks_;
+    std::optional<wire::json_scanner> scanner_;
+    wire::json_index index_;
+    std::string_view memory_;
+    std::unique_ptr<payloads::replay> log_;
+    std::size_t in_buffer_ = 0;
+    bool received_ = false;
+    bool whole_ = false;
+    bool receiving_ = false;
+    bool ending_ = false;
+    std::optional<failure> failed_;
+    std::unique_ptr<net::event> changed_; // receiving ended, or the log wants more
+    std::unique_ptr<net::event> waiters_; // wait_whole(), first bytes
+    std::deque<std::string> texts_;
+};
+
+} // namespace gw::ingress

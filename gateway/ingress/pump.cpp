@@ -1,0 +1,189 @@
+// The answer's way to the client: in its shape, as it arrives.
+#include "ingress/request_run.hpp"
+
+#include "payload/base64.hpp"
+
+namespace gw::ingress {
+
+reply_head request_run::head_of(int status, std::string_view content_type) const
+{
+    reply_head head;
+    head.status = status;
+    head.content_type = content_type;
+    head.request_id = request_id_;
+    head.route = route_;
+    head.upstream = upstream_;
+    head.close = close_ || here_.draining;
+    return head;
+}
+
+net::task<result<void>> request_run::pump(adapters::answer_head answer)
+{
+    using is = dialects::dialect::answer_is;
+    const is kind = answer.kind == adapters::answer_kind::json    ? is::json
+                    : answer.kind == adapters::answer_kind::bytes ? is::bytes
+                                                                  : is::events;
+    auto shape = tongue().render(asked_, kind, answer.media_type);
+    if (!shape) {
+        co_return fail(shape);
+    }
+    route_ = work_->route();
+    upstream_ = work_->upstream_name();
+
+    if (shape->as == dialects::rendering::how::chunked_events) {
+        auto sent = co_await pump_as_events();
+        co_return sent;
+    }
+    if (!committed_) {
+        reply_head head = head_of(200, shape->content_type);
+        head.event_stream = shape->as == dialects::rendering::how::events;
+        std::optional<std::uint64_t> length = answer.length;
+        if (shape->as == dialects::rendering::how::base64_json && length) {
+            length = shape->before.size() + (*length + 2) / 3 * 4 + shape->after.size();
+        }
+        head.length = length.value_or(0);
+        head.as = length ? body_length::sized : from_.head.minor == 0 ? body_length::until_close : body_length::chunked;
+        out_.begin(head);
+    }
+    if (shape->as == dialects::rendering::how::base64_json) {
+        auto sent = co_await pump_base64(*shape);
+        co_return sent;
+    }
+    auto sent = co_await pump_as_is();
+    co_return sent;
+}
+
+net::task<result<void>> request_run::pump_as_is()
+{
+    while (true) {
+        auto block = co_await work_->next();
+        if (!block) {
+            co_return fail(block);
+        }
+        const bool last = block->size() == 0 || work_->all_buffered();
+        if (last) {
+            auto sent = co_await out_.finish(block->first, block->second);
+            if (!sent) {
+                co_return fail(sent);
+            }
+            if (block->size() != 0) {
+                // The upstream's end was seen; let the conversation see it too.
+                auto end = co_await work_->next();
+                (void)end;
+            }
+            co_return result<void>{};
+        }
+        auto sent = co_await out_.write(block->first, block->second);
+        if (!sent) {
+            stop_.fire(code::client_gone);
+            co_return fail(sent);
+        }
+    }
+}
+
+net::task<result<void>> request_run::pump_base64(const dialects::rendering& shape)
+{
+    payloads::base64_encoder encoder;
+    std::string text = shape.before;
+    while (true) {
+        auto block = co_await work_->next();
+        if (!block) {
+            co_return fail(block);
+        }
+        const bool last = block->size() == 0;
+        for (const std::string_view part : {block->first, block->second}) {
+            const std::size_t had = text.size();
+            text.resize(had + payloads::base64_encoder::max_output(part.size()));
+            text.resize(had + encoder.feed(part, text.data() + had));
+        }
+        if (last) {
+            const std::size_t had = text.size();
+            text.resize(had + 4);
+            text.resize(had + encoder.finish(text.data() + had));
+            text += shape.after;
+        }
+        auto sent = last ? co_await out_.finish(text) : co_await out_.write(text);
+        if (!sent) {
+            stop_.fire(code::client_gone);
+            co_return fail(sent);
+        }
+        if (last) {
+            co_return result<void>{};
+        }
+        text.clear();
+    }
+}
+
+net::task<result<void>> request_run::pump_as_events()
+{
+    std::string json;
+    while (true) {
+        auto block = co_await work_->next();
+        if (!block) {
+            co_return fail(block);
+        }
+        if (block->size() == 0) {
+            break;
+        }
+        json.append(block->first).append(block->second);
+        if (json.size() > policy_.limits.json_bytes) {
+            co_return std::unexpected(failure{
+                .what = code::unavailable, .from = origin::upstream, .text = "the upstream's answer is longer than `limits.json_bytes`"
+            });
+        }
+    }
+    commit_stream();
+    const std::string events = tongue().events_from_answer(asked_, json);
+    auto sent = co_await out_.finish(events);
+    co_return sent;
+}
+
+void request_run::commit_stream()
+{
+    if (committed_ || out_.begun()) {
+        return;
+    }
+    if (work_) {
+        route_ = work_->route();
+        upstream_ = work_->upstream_name();
+    }
+    reply_head head = head_of(200, "text/event-stream; charset=utf-8");
+    head.event_stream = true;
+    head.as = from_.head.minor == 0 ? body_length::until_close : body_length::chunked;
+    out_.begin(head);
+}
+
+net::task<void> request_run::keep_waiting()
+{
+    net::deadline due(here_.loop.deadlines, tick_.get(), [](void* tick) { static_cast<net::event*>(tick)->set(); });
+    while (!end_waiting_) {
+        due.arm(net::clock::now() + policy_.limits.waiting_comment);
+        co_await tick_->wait();
+        if (end_waiting_ || stop_.fired()) {
+            break;
+        }
+        commit_stream();
+        committed_ = true;
+        auto sent = co_await out_.write(": waiting\n\n");
+        if (!sent) {
+            stop_.fire(code::client_gone);
+            break;
+        }
+    }
+    waiting_ = false;
+    waiting_ended_->set();
+}
+
+net::task<void> request_run::stop_waiting()
+{
+    if (!tick_) {
+        co_return;
+    }
+    end_waiting_ = true;
+    if (waiting_) {
+        tick_->set();
+        co_await waiting_ended_->wait();
+    }
+}
+
+} // namespace gw::ingress

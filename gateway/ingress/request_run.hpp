@@ -1,0 +1,86 @@
+// The state of one request while serve() carries it: private to ingress/serve.cpp and ingress/pump.cpp.
+#pragma once
+
+#include "dialects/dialect.hpp"
+#include "dispatch/dispatch.hpp"
+#include "ingress/body.hpp"
+#include "ingress/serve.hpp"
+#include "ingress/writer.hpp"
+#include "net/event.hpp"
+#include "net/interrupt.hpp"
+#include "policy/decide.hpp"
+#include "telemetry/access_record.hpp"
+
+#include <memory>
+#include <optional>
+#include <string>
+
+namespace gw::ingress {
+
+class request_run
+{
+public:
+    request_run(client_side& from, std::size_t head_size);
+
+    // The stages, in order. A failure is rendered by refuse(), if nothing was sent yet.
+    [[nodiscard]] net::task<result<void>> go();
+    [[nodiscard]] net::task<void> refuse(failure why);
+    [[nodiscard]] net::task<after> finish();
+
+private:
+    // Stages of go().
+    [[nodiscard]] result<void> find_door();
+    [[nodiscard]] result<void> authenticate();
+    [[nodiscard]] net::task<result<void>> answer_ourselves();
+    [[nodiscard]] net::task<result<void>> read_body();
+    [[nodiscard]] net::task<result<void>> parse();
+    [[nodiscard]] result<void> decide();
+    [[nodiscard]] net::task<result<adapters::answer_head>> dispatch();
+    [[nodiscard]] net::task<result<void>> pump(adapters::answer_head answer); // pump.cpp
+
+    // pump.cpp
+    [[nodiscard]] reply_head head_of(int status, std::string_view content_type) const;
+    [[nodiscard]] net::task<result<void>> pump_as_is();
+    [[nodiscard]] net::task<result<void>> pump_base64(const dialects::rendering& shape);
+    [[nodiscard]] net::task<result<void>> pump_as_events();
+    [[nodiscard]] net::task<void> keep_waiting(); // `: waiting` to a streaming client while nothing comes
+    [[nodiscard]] net::task<void> stop_waiting();
+    [[nodiscard]] net::task<result<void>> send_whole(int status, std::string_view content_type, std::string_view text);
+    void commit_stream();
+    [[nodiscard]] const dialects::dialect& tongue() const;
+
+    client_side& from_;
+    dispatch::core& here_;
+    std::shared_ptr<const dispatch::snapshot> now_; // one snapshot to the end
+    const config::settings& policy_;
+    std::size_t head_size_;
+    net::time_point began_;
+    telemetry::access_record record_;
+    std::string request_id_;
+    net::interrupt stop_;
+    net::deadline limit_;
+
+    std::string_view path_, query_;
+    std::string authority_;
+    std::optional<dialects::door_match> door_;
+    std::optional<failure> no_door_;
+    const config::client* who_ = nullptr;
+    std::unique_ptr<body> body_;
+    request asked_;
+    policy::plan plan_;
+    std::unique_ptr<dispatch::dispatched> work_;
+    writer out_;
+    std::string route_; // as known when the head was written
+    std::string upstream_;
+
+    // keep_waiting()
+    std::unique_ptr<net::event> tick_;
+    std::unique_ptr<net::event> waiting_ended_;
+    bool waiting_ = false;
+    bool end_waiting_ = false;
+    bool committed_ = false; // the 200 of a stream is out, its content is not
+    bool watching_ = false;
+    bool close_ = false;
+};
+
+} // namespace gw::ingress

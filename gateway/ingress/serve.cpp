@@ -1,0 +1,430 @@
+#include "ingress/request_run.hpp"
+
+#include "auth/authenticate.hpp"
+#include "payload/tasks.hpp"
+#include "telemetry/log.hpp"
+#include "wire/target.hpp"
+
+#include <boost/asio/error.hpp>
+
+#include <algorithm>
+#include <array>
+#include <charconv>
+#include <cstdio>
+
+namespace gw::ingress {
+namespace {
+
+constexpr std::size_t pipelined = 4 * 1024; // bytes of the next requests that are taken while one is worked on
+
+std::string new_request_id(std::mt19937_64& random)
+{
+    std::array<char, 33> text;
+    std::snprintf(text.data(), text.size(), "%016llx%016llx", static_cast<unsigned long long>(random()), static_cast<unsigned long long>(random()));
+    return {text.data(), 32};
+}
+
+double ms_since(net::time_point began, net::time_point now)
+{
+    return std::chrono::duration<double, std::milli>(now - began).count();
+}
+
+// `30s`, `500ms`, `2m`, or plain seconds.
+std::optional<std::chrono::milliseconds> duration_of(std::string_view text)
+{
+    double value = 0;
+    const auto [rest, ec] = std::from_chars(text.data(), text.data() + text.size(), value);
+    const std::string_view unit(rest, static_cast<std::size_t>(text.data() + text.size() - rest));
+    if (ec != std::errc{} || value <= 0 || value > 1e7) {
+        return std::nullopt;
+    }
+    const double scale = unit == "ms" ? 1 : unit == "s" || unit.empty() ? 1e3 : unit == "m" ? 60e3 : unit == "h" ? 3600e3 : 0;
+    if (scale == 0) {
+        return std::nullopt;
+    }
+    return std::chrono::milliseconds(std::max<std::int64_t>(1, static_cast<std::int64_t>(value * scale)));
+}
+
+} // namespace
+
+// ---- the way of a request ----
+
+net::task<after> serve(client_side& from, std::size_t head_size)
+{
+    request_run run(from, head_size);
+    auto done = co_await run.go();
+    if (!done) {
+        co_await run.refuse(std::move(done).error());
+    }
+    const after then = co_await run.finish(); // every request ends in its access record
+    co_return then;
+}
+
+net::task<result<void>> request_run::go()
+{
+    // Which door: from here on errors have its shape. Then who: before a byte of the body is asked for.
+    auto found = find_door();
+    if (!found) {
+        co_return fail(found);
+    }
+    auto allowed = authenticate();
+    if (!allowed) {
+        co_return fail(allowed);
+    }
+    if (no_door_) {
+        co_return std::unexpected(*no_door_);
+    }
+    if (door_->at == door::health || door_->at == door::openai_models) {
+        auto answered = co_await answer_ourselves();
+        co_return answered;
+    }
+
+    auto read = co_await read_body();
+    if (!read) {
+        co_return fail(read);
+    }
+    auto asked = co_await parse(); // dialect -> normalized request
+    if (!asked) {
+        co_return fail(asked);
+    }
+    auto planned = decide(); // allowed? which candidates, in which order
+    if (!planned) {
+        co_return fail(planned);
+    }
+    auto answer = co_await dispatch(); // attempt by attempt, up to the first content
+    if (!answer) {
+        co_return fail(answer);
+    }
+    auto sent = co_await pump(std::move(*answer)); // the answer in the client's shape
+    co_return sent;
+}
+
+// ---- the stages ----
+
+request_run::request_run(client_side& from, std::size_t head_size)
+    : from_(from)
+    , here_(from.here)
+    , now_(from.here.now)
+    , policy_(*now_->policy)
+    , head_size_(head_size)
+    , began_(net::clock::now())
+    , limit_(from.here.loop.deadlines, &stop_, [](void* stop) { static_cast<net::interrupt*>(stop)->fire(code::timeout); })
+    , out_(from.wire, now_->policy->limits.write_timeout)
+{
+    record_.at = std::chrono::system_clock::now();
+    record_.dialect = "none";
+    record_.door = "none";
+    const auto& head = from_.head;
+    request_id_ = sane_request_id(head.request_id) ? std::string(head.request_id) : new_request_id(here_.random);
+    close_ = !head.keep_alive;
+    ++here_.metrics.requests_in_flight;
+}
+
+const dialects::dialect& request_run::tongue() const
+{
+    return door_ && door_->tongue != nullptr ? *door_->tongue : dialects::fallback_dialect();
+}
+
+result<void> request_run::find_door()
+{
+    auto target = wire::parse_target(from_.head.target);
+    if (!target) {
+        return fail(target);
+    }
+    // RFC 9112 section 3.2.2: an absolute target replaces Host; two opinions are refused.
+    if (!target->authority.empty() && !wire::same_name(target->authority, from_.head.host)) {
+        failure why{.what = code::bad_framing, .from = origin::client, .text = "the request target and Host name different hosts", .close = true};
+        return std::unexpected(std::move(why));
+    }
+    path_ = target->path;
+    query_ = target->query;
+    auto found = dialects::find_door(path_, from_.head.verb);
+    if (found) {
+        door_ = std::move(*found);
+        record_.door = to_string(door_->at);
+        record_.dialect = to_string(door_->tongue->id());
+    } else {
+        no_door_ = std::move(found).error(); // told after the key was checked
+    }
+    return {};
+}
+
+result<void> request_run::authenticate()
+{
+    if (door_ && door_->at == door::health) {
+        return {};
+    }
+    if (policy_.open) {
+        auto local = auth::check_local(from_.head.host, from_.head.origin, policy_);
+        if (!local) {
+            return local;
+        }
+    }
+    auto who = auth::authenticate(from_.head.authorization, from_.head.x_api_key, policy_);
+    if (!who) {
+        return fail(who);
+    }
+    who_ = *who;
+    record_.client = who_ != nullptr ? who_->name : "anonymous";
+    return {};
+}
+
+net::task<result<void>> request_run::answer_ourselves()
+{
+    const auto& head = from_.head;
+    if (head.body != wire::framing::none && head.content_length != 0) {
+        close_ = true; // a body that nobody wants
+    }
+    std::string text;
+    if (door_->at == door::health) {
+        text = R"({"status":"ok"})";
+    } else {
+        const auto line_of = [](const config::model_entry& entry) {
+            return dialects::model_line{.id = entry.name, .task = entry.task != nullptr ? std::string(entry.task->name) : entry.task_name};
+        };
+        const auto since = std::chrono::duration_cast<std::chrono::seconds>(record_.at.time_since_epoch()).count();
+        if (!door_->model.empty()) {
+            auto one = policy::resolve(door_->model, who_, policy_);
+            if (one && !policy::allowed(who_, one->model)) {
+                one = std::unexpected(failure{
+                    .what = code::unknown_model, .from = origin::client, .text = "there is no model `" + door_->model + "` here"
+                });
+            }
+            if (!one) {
+                co_return fail(one);
+            }
+            dialects::model_line line = line_of(*one->entry);
+            line.id = door_->model;
+            text = dialects::model_body(line, since);
+        } else {
+            std::vector<dialects::model_line> lines;
+            for (const auto& each : policy_.models) {
+                if (!each->pattern && policy::allowed(who_, each->name)) {
+                    lines.push_back(line_of(*each));
+                }
+            }
+            text = dialects::models_body(lines, since);
+        }
+    }
+    const bool no_body = head.verb == wire::method::head;
+    reply_head reply = head_of(200, "application/json");
+    reply.length = text.size();
+    out_.begin(reply);
+    auto sent = co_await out_.finish(no_body ? std::string_view{} : std::string_view(text));
+    co_return sent;
+}
+
+net::task<result<void>> request_run::read_body()
+{
+    auto& head = from_.head;
+    // What the buffer does not hold yet moves the buffer when it comes: keep the head apart then.
+    const bool in_buffer = head.body == wire::framing::none ||
+                           (head.body == wire::framing::sized && from_.in.data().size() - head_size_ >= head.content_length);
+    if (!in_buffer) {
+        from_.copy.assign(from_.in.data().substr(0, head_size_));
+        wire::head_limits limits{policy_.limits.header_bytes, policy_.limits.header_fields, policy_.limits.target_bytes};
+        auto again = wire::scan_request_head(from_.copy, limits, head);
+        auto target = again ? wire::parse_target(head.target) : result<wire::target>(std::unexpected(failure{}));
+        if (!target) {
+            co_return std::unexpected(failure{.what = code::internal, .detail = "a head that scans only once", .close = true});
+        }
+        path_ = target->path;
+        query_ = target->query;
+    }
+    body_ = std::make_unique<body>(here_, policy_, from_.wire, from_.in, stop_, head_size_);
+    auto begun = co_await body_->begin(head, door_->at);
+    if (!begun) {
+        co_return fail(begun);
+    }
+    if (!body_->unread()) {
+        // From here on the outstanding read tells when the client leaves.
+        watching_ = true;
+        from_.in.watch(head_size_ + body_->in_buffer() + pipelined, [this] { stop_.fire(code::client_gone); });
+    }
+    co_return result<void>{};
+}
+
+net::task<result<void>> request_run::parse()
+{
+    auto facts = co_await body_->facts();
+    if (!facts) {
+        co_return fail(facts);
+    }
+    auto asked = door_->tongue->parse(*door_, from_.head, query_, *facts);
+    if (!asked) {
+        co_return fail(asked);
+    }
+    asked_ = std::move(*asked);
+    asked_.client = record_.client;
+    asked_.request_id = request_id_;
+    if (!from_.head.timeout.empty()) {
+        asked_.timeout = duration_of(from_.head.timeout);
+        if (!asked_.timeout) {
+            co_return gw::refuse(code::rejected, "x-fourways-timeout is no duration; write it like `30s`, `500ms` or `2m`");
+        }
+    }
+    record_.model = asked_.model;
+    record_.task = asked_.task != nullptr ? asked_.task->name : std::string_view(asked_.task_name);
+    co_return result<void>{};
+}
+
+result<void> request_run::decide()
+{
+    auto plan = policy::decide(who_, asked_, policy_, here_.random());
+    if (!plan) {
+        return fail(plan);
+    }
+    plan_ = std::move(*plan);
+    record_.entry = plan_.entry->name;
+    if (plan_.task != nullptr) {
+        record_.task = plan_.task->name;
+    }
+    return {};
+}
+
+net::task<result<adapters::answer_head>> request_run::dispatch()
+{
+    std::chrono::milliseconds budget = plan_.entry->fallback.deadline;
+    if (asked_.timeout) {
+        budget = std::min(budget, *asked_.timeout);
+    }
+    const auto deadline = net::clock::now() + budget;
+    work_ = std::make_unique<dispatch::dispatched>(here_, now_, asked_, plan_, *body_, stop_, limit_);
+    if (body_->whole()) {
+        limit_.arm(deadline);
+    } else {
+        // The client's own time is not counted: the deadline runs from its last byte.
+        body_->on_whole = [this, budget] {
+            limit_.arm(net::clock::now() + budget);
+            watching_ = true;
+            from_.in.watch(pipelined, [this] { stop_.fire(code::client_gone); });
+        };
+    }
+    if (asked_.stream) {
+        tick_ = std::make_unique<net::event>(here_.loop.get_executor());
+        waiting_ended_ = std::make_unique<net::event>(here_.loop.get_executor());
+        waiting_ = true;
+        net::spawn(keep_waiting(), [](const std::exception_ptr&) {});
+    }
+    auto answer = co_await work_->begin(body_->whole() ? deadline : net::never);
+    limit_.disarm();
+    co_await stop_waiting();
+    co_return answer;
+}
+
+// ---- the two ends ----
+
+net::task<void> request_run::refuse(failure why)
+{
+    record_.error = to_string(why.what);
+    close_ = close_ || why.close || (body_ && body_->unread()) || (!body_ && from_.head.content_length != 0) ||
+             from_.head.body == wire::framing::chunked;
+    if (why.what == code::internal) {
+        ++here_.metrics.internal_errors;
+        telemetry::log(telemetry::level::error, "internal error", {{"request_id", request_id_}, {"detail", why.detail}});
+    }
+    if (why.what == code::client_gone) {
+        record_.status = 499;
+        co_return;
+    }
+    if (why.what == code::timeout && why.text.empty()) {
+        why.text = "the request's deadline is over; `fallback.deadline` in the policy or x-fourways-timeout sets it";
+    }
+
+    if (committed_ || out_.sent_head()) {
+        // The 200 is out. A stream gets one error event; everything else is cut, so that nobody takes it for whole.
+        if (out_.framing() != body_length::sized && asked_.stream && !out_.finished()) {
+            const std::string text = tongue().error_event(why, request_id_);
+            (void)co_await out_.write(text);
+        }
+        co_return;
+    }
+    if (work_) {
+        route_ = work_->route();
+        upstream_ = work_->upstream_name();
+    }
+    std::string text = tongue().error_body(why, request_id_);
+    reply_head reply = head_of(tongue().status_of(why), "application/json");
+    reply.retry_after = why.retry_after;
+    if (why.what == code::method_not_allowed) {
+        reply.allow = no_door_ && !why.detail.empty() ? std::string_view(why.detail) : wire::allowed_methods;
+    }
+    reply.length = text.size();
+    out_.begin(reply);
+    const bool no_body = from_.head.verb == wire::method::head;
+    auto sent = co_await out_.finish(no_body ? std::string_view{} : std::string_view(text));
+    if (!sent) {
+        record_.status = 499;
+    }
+}
+
+net::task<after> request_run::finish()
+{
+    co_await stop_waiting();
+    bool unread = from_.head.body != wire::framing::none && (from_.head.body == wire::framing::chunked || from_.head.content_length != 0);
+    if (work_) {
+        co_await work_->finish(record_);
+        work_.reset();
+    }
+    limit_.disarm();
+    if (body_) {
+        co_await body_->stop();
+        unread = body_->unread();
+        record_.bytes_in = body_->size();
+        record_.no_copy = body_->without_copy();
+    }
+    from_.in.unwatch();
+    from_.in.consume(body_ ? body_->in_buffer() : head_size_);
+
+    const auto now = net::clock::now();
+    record_.request_id = request_id_;
+    if (record_.status == 0) {
+        record_.status = stop_.fired() && stop_.why() == code::client_gone && !out_.finished() ? 499 : out_.status();
+    }
+    record_.bytes_out = out_.bytes();
+    if (out_.sent_head()) {
+        record_.ms_first_byte = ms_since(began_, out_.first_byte());
+    }
+    record_.ms = ms_since(began_, now);
+    here_.metrics.bytes_from_clients += record_.bytes_in;
+    here_.metrics.bytes_to_clients += record_.bytes_out;
+    here_.metrics.no_copy += record_.no_copy ? 1 : 0;
+    --here_.metrics.requests_in_flight;
+    here_.metrics.count_request(record_.entry.empty() ? "none" : std::string_view(record_.entry), record_.door, record_.status, record_.ms / 1000);
+    here_.log.add(record_);
+    body_.reset();
+
+    if (!out_.finished()) {
+        co_return out_.sent_head() ? (out_.framing() == body_length::until_close ? after::cut : after::close) : after::close;
+    }
+    if (unread) {
+        co_return after::linger;
+    }
+    co_return close_ || out_.close_after() ? after::close : after::keep;
+}
+
+net::task<void> refuse_head(client_side& from, const failure& why)
+{
+    telemetry::access_record record;
+    record.at = std::chrono::system_clock::now();
+    record.dialect = record.door = "none";
+    record.request_id = sane_request_id(from.head.request_id) ? std::string(from.head.request_id) : new_request_id(from.here.random);
+    record.error = to_string(why.what);
+    const auto& tongue = dialects::fallback_dialect();
+    const std::string text = tongue.error_body(why, record.request_id);
+    reply_head reply{.status = tongue.status_of(why), .content_type = "application/json", .length = text.size(), .close = true};
+    reply.request_id = record.request_id;
+    reply.retry_after = why.retry_after;
+    if (why.what == code::method_not_allowed) {
+        reply.allow = wire::allowed_methods;
+    }
+    writer out(from.wire, from.here.now->policy->limits.write_timeout);
+    out.begin(reply);
+    auto sent = co_await out.finish(text);
+    record.status = sent ? reply.status : 499;
+    record.bytes_out = out.bytes();
+    from.here.metrics.count_request("none", "none", record.status, 0);
+    from.here.log.add(record);
+}
+
+} // namespace gw::ingress

@@ -1,0 +1,39 @@
+// One request from its head to its access record. serve() is the whole way on one screen; each stage is a call.
+#pragma once
+
+#include "dispatch/core.hpp"
+#include "net/reader.hpp"
+#include "net/stream.hpp"
+#include "net/task.hpp"
+#include "wire/request_head.hpp"
+
+#include <cstddef>
+#include <memory>
+#include <string>
+
+namespace gw::ingress {
+
+// A client's connection as a request sees it.
+struct client_side
+{
+    dispatch::core& here;
+    net::stream& wire;
+    net::reader& in;         // its buffer begins with the request's head
+    wire::request_head head; // scanned; views into `in` or `copy`
+    std::string copy;        // of the head, when more of the body has to be read than the buffer holds
+};
+
+enum class after : std::uint8_t {
+    keep,   // the next request may follow
+    close,  // nothing more is read
+    linger, // bytes of the request are unread: FIN, discard for a while, close
+    cut,    // the client must see that its answer is not whole
+};
+
+// REQUIRES head_size bytes of the buffer are the head that `from.head` was scanned from.
+[[nodiscard]] net::task<after> serve(client_side& from, std::size_t head_size);
+
+// Answers a head that could not be scanned (or did not come in time), in the native shape, and records it.
+[[nodiscard]] net::task<void> refuse_head(client_side& from, const failure& why);
+
+} // namespace gw::ingress

@@ -1,0 +1,178 @@
+#include "ingress/session.hpp"
+
+#include "ingress/serve.hpp"
+#include "telemetry/log.hpp"
+
+#include <boost/asio/error.hpp>
+
+namespace gw::ingress {
+namespace {
+
+constexpr auto linger_time = std::chrono::seconds(2);
+constexpr std::uint64_t linger_bytes = 16ULL << 20U;
+
+failure slow_head()
+{
+    return {
+        .what = code::request_timeout,
+        .from = origin::client,
+        .text = "the request's head did not arrive within `limits.header_timeout`",
+        .close = true
+    };
+}
+
+} // namespace
+
+class session::parts
+{
+public:
+    parts(dispatch::core& here, net::tcp_socket socket, std::shared_ptr<boost::asio::ssl::context> tls)
+        : here_(here)
+        , tls_(std::move(tls))
+        , wire_(here.loop, std::move(socket))
+        , in_(wire_)
+        , client_{.here = here, .wire = wire_, .in = in_, .head = {}, .copy = {}}
+    {
+    }
+
+    net::task<void> run();
+    void end_when_idle()
+    {
+        if (idle_) {
+            wire_.cancel();
+        }
+    }
+    void abort() { wire_.close(); }
+
+private:
+    // The next request's head in the buffer: its size; 0: the connection is over.
+    net::task<result<std::size_t>> next_head();
+    net::task<void> linger();
+
+    dispatch::core& here_;
+    std::shared_ptr<boost::asio::ssl::context> tls_;
+    net::stream wire_;
+    net::reader in_;
+    client_side client_;
+    bool idle_ = false;
+};
+
+net::task<result<std::size_t>> session::parts::next_head()
+{
+    const auto now = here_.now; // a reload may come while we wait
+    const auto& limits = now->policy->limits;
+    const wire::head_limits bounds{limits.header_bytes, limits.header_fields, limits.target_bytes};
+    bool begun = !in_.empty();
+    idle_ = !begun;
+    wire_.read_until(net::clock::now() + (begun ? limits.header_timeout : limits.idle_timeout));
+    while (true) {
+        if (!in_.empty()) {
+            auto scanned = wire::scan_request_head(in_.data(), bounds, client_.head);
+            if (!scanned) {
+                co_return fail(scanned);
+            }
+            if (*scanned) {
+                idle_ = false;
+                wire_.read_until(net::never);
+                co_return **scanned;
+            }
+        }
+        if (here_.draining && in_.empty()) {
+            co_return std::size_t{0};
+        }
+        const net::error_code ec = co_await in_.more();
+        if (ec) {
+            idle_ = false;
+            if (ec == net::asio::error::timed_out && !in_.empty()) {
+                co_return std::unexpected(slow_head());
+            }
+            co_return std::size_t{0};
+        }
+        if (!begun) {
+            begun = true;
+            idle_ = false;
+            wire_.read_until(net::clock::now() + limits.header_timeout);
+        }
+    }
+}
+
+net::task<void> session::parts::linger()
+{
+    wire_.shutdown_send();
+    in_.clear_timeout();
+    wire_.read_until(net::clock::now() + linger_time);
+    std::uint64_t dropped = 0;
+    while (dropped < linger_bytes) {
+        in_.consume(in_.data().size());
+        const net::error_code ec = co_await in_.more();
+        if (ec) {
+            break;
+        }
+        dropped += in_.data().size();
+    }
+}
+
+net::task<void> session::parts::run()
+{
+    if (tls_) {
+        wire_.read_until(net::clock::now() + here_.now->policy->limits.header_timeout);
+        const net::error_code ec = co_await wire_.handshake_server(*tls_);
+        if (ec) {
+            wire_.close();
+            co_return;
+        }
+    }
+    while (true) {
+        auto head = co_await next_head();
+        if (!head) {
+            co_await refuse_head(client_, head.error());
+            co_await linger();
+            break;
+        }
+        if (*head == 0) {
+            break;
+        }
+        const after then = co_await serve(client_, *head);
+        client_.copy.clear();
+        if (then == after::keep) {
+            in_.give_back();
+            continue;
+        }
+        if (then == after::linger) {
+            co_await linger();
+        }
+        if (then == after::cut) {
+            wire_.reset();
+        }
+        break;
+    }
+    if (wire_.is_open() && wire_.is_tls()) {
+        wire_.shutdown_send();
+    }
+    wire_.close();
+    co_await in_.stop();
+}
+
+session::session(dispatch::core& here, net::tcp_socket socket, std::shared_ptr<boost::asio::ssl::context> tls)
+    : parts_(std::make_unique<parts>(here, std::move(socket), std::move(tls)))
+{
+}
+
+session::~session() = default;
+
+net::task<void> session::run()
+{
+    co_await parts_->run();
+}
+
+void session::end_when_idle()
+{
+    parts_->end_when_idle();
+}
+
+void session::abort()
+{
+    parts_->abort();
+}
+
+} // namespace gw::ingress

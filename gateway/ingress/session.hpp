@@ -1,0 +1,36 @@
+// One client connection: requests in order, one at a time, until either side wants to end it. Spawned by the listener.
+#pragma once
+
+#include "dispatch/core.hpp"
+#include "net/asio.hpp"
+#include "net/task.hpp"
+
+#include <boost/asio/ssl/context.hpp>
+#include <boost/intrusive/list.hpp>
+
+#include <memory>
+
+namespace gw::ingress {
+
+// What the listener needs to end sessions: those that idle are closed at once, the others after their request.
+class session : public boost::intrusive::list_base_hook<boost::intrusive::link_mode<boost::intrusive::auto_unlink>>
+{
+public:
+    session(dispatch::core& here, net::tcp_socket socket, std::shared_ptr<boost::asio::ssl::context> tls);
+    ~session();
+    session(const session&) = delete;
+    session& operator=(const session&) = delete;
+
+    [[nodiscard]] net::task<void> run();
+
+    void end_when_idle(); // the gateway drains
+    void abort();         // the drain limit is over
+
+private:
+    class parts;
+    std::unique_ptr<parts> parts_;
+};
+
+using session_list = boost::intrusive::list<session, boost::intrusive::constant_time_size<false>>;
+
+} // namespace gw::ingress

@@ -1,0 +1,94 @@
+#include "ingress/writer.hpp"
+
+#include <array>
+
+namespace gw::ingress {
+
+void writer::begin(const reply_head& head)
+{
+    append(head_, head);
+    as_ = head.as;
+    status_ = head.status;
+    close_ = head.close || head.as == body_length::until_close;
+    begun_ = true;
+}
+
+net::task<result<void>> writer::put(std::string_view first, std::string_view second, bool last)
+{
+    static constexpr std::string_view end_of_chunk = "\r\n";
+    static constexpr std::string_view last_chunk = "0\r\n\r\n";
+
+    std::array<net::asio::const_buffer, 5> out;
+    std::size_t count = 0;
+    const auto add = [&](std::string_view bytes) {
+        if (!bytes.empty()) {
+            out[count++] = net::asio::buffer(bytes.data(), bytes.size());
+            bytes_ += bytes.size();
+        }
+    };
+    const std::uint64_t size = first.size() + second.size();
+    std::string lead = std::move(head_);
+    head_.clear();
+    const bool chunked = as_ == body_length::chunked;
+    if (chunked && size != 0) {
+        append_chunk_size(lead, size);
+    }
+    add(lead);
+    add(first);
+    add(second);
+    if (chunked && size != 0) {
+        add(end_of_chunk);
+    }
+    if (chunked && last) {
+        add(last_chunk);
+    }
+    if (count == 0) {
+        co_return result<void>{};
+    }
+
+    std::size_t total = 0;
+    for (std::size_t i = 0; i < count; ++i) {
+        total += out[i].size();
+    }
+    net::error_code ec;
+    const std::size_t sent = to_.try_write({out.data(), count}, ec);
+    if (!ec && sent != total) {
+        std::size_t skip = sent;
+        std::size_t at = 0;
+        while (at < count && skip >= out[at].size()) {
+            skip -= out[at].size();
+            ++at;
+        }
+        if (at < count) {
+            out[at] += skip;
+        }
+        to_.write_until(net::clock::now() + stall_);
+        ec = co_await to_.write({out.data() + at, count - at});
+        to_.write_until(net::never);
+    }
+    if (ec) {
+        co_return std::unexpected(failure{
+            .what = code::client_gone, .from = origin::client, .detail = "writing to the client: " + ec.message(), .close = true
+        });
+    }
+    if (!sent_head_) {
+        sent_head_ = true;
+        first_byte_ = net::clock::now();
+    }
+    co_return result<void>{};
+}
+
+net::task<result<void>> writer::write(std::string_view first, std::string_view second)
+{
+    auto done = co_await put(first, second, false);
+    co_return done;
+}
+
+net::task<result<void>> writer::finish(std::string_view first, std::string_view second)
+{
+    auto done = co_await put(first, second, true);
+    finished_ = done.has_value();
+    co_return done;
+}
+
+} // namespace gw::ingress
