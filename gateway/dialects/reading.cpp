@@ -60,30 +60,26 @@ std::unexpected<failure> wrong_type(std::string_view name, std::string_view want
     return refuse_field(code::invalid_json, name, std::move(text));
 }
 
-// `30s`, `500ms`, `2m`, `1h`; more than 0, at most a day.
+// `30s`, `1.5s`, `500ms`, `2m`, `1h`, or plain seconds; more than 0, at most a day.
 std::optional<std::chrono::milliseconds> parse_timeout(std::string_view value)
 {
-    std::int64_t amount = 0;
+    if (value.empty() || value.front() < '0' || value.front() > '9') {
+        return std::nullopt; // also what from_chars would take: -1, inf, nan
+    }
+    double amount = 0;
     const char* const end = value.data() + value.size();
-    const auto [rest, error] = std::from_chars(value.data(), end, amount);
-    if (error != std::errc{} || amount <= 0 || amount > 86'400'000) {
-        return std::nullopt;
-    }
+    const auto [rest, error] = std::from_chars(value.data(), end, amount, std::chars_format::fixed);
     const std::string_view unit(rest, static_cast<std::size_t>(end - rest));
-    std::chrono::milliseconds time{0};
-    if (unit == "ms") {
-        time = std::chrono::milliseconds(amount);
-    } else if (unit == "s") {
-        time = std::chrono::seconds(amount);
-    } else if (unit == "m") {
-        time = std::chrono::minutes(amount);
-    } else if (unit == "h") {
-        time = std::chrono::hours(amount);
-    }
-    if (time.count() == 0 || time > std::chrono::hours(24)) {
+    const double scale = unit == "ms"                  ? 1
+                         : unit == "s" || unit.empty() ? 1'000
+                         : unit == "m"                 ? 60'000
+                         : unit == "h"                 ? 3'600'000
+                                                       : 0;
+    const double milliseconds = amount * scale;
+    if (error != std::errc{} || milliseconds < 1 || milliseconds > 24 * 3'600'000.0) {
         return std::nullopt;
     }
-    return time;
+    return std::chrono::milliseconds(static_cast<std::int64_t>(milliseconds));
 }
 
 // RFC 8259 section 6.
@@ -295,8 +291,7 @@ result<request> begin(dialect_id id, const door_match& at, const wire::request_h
             return refuse_field(
                 code::rejected,
                 "x-fourways-timeout",
-                "The field x-fourways-timeout is no duration. Write a whole number with its unit, for "
-                "example 30s, "
+                "The field x-fourways-timeout is no duration. Write a number with its unit, for example 30s, "
                 "500ms or 2m, at most 24h."
             );
         }
@@ -465,6 +460,10 @@ result<void> settle_task(request& asked, const task_info* task, const body_facts
     }
     const modality input = asked.task != nullptr ? asked.task->input : modality::any;
 
+    if (is_chat(asked.at)) {
+        return {}; // text in, text out, whatever Accept says
+    }
+
     // What the client can read depends on what the task gives.
     const auto accepts =
         acceptance_of(asked.accept, asked.task != nullptr ? asked.task->output : modality::any);
@@ -482,7 +481,7 @@ result<void> settle_task(request& asked, const task_info* task, const body_facts
         asked.binary->media_type = declared_well || shows.empty() ? std::move(declared) : std::string(shows);
         return asked.task != nullptr ? check_raw(asked, *asked.task, body.first_bytes) : result<void>{};
     }
-    if (!body.json || body.index == nullptr || is_chat(asked.at)) {
+    if (!body.json || body.index == nullptr) {
         return {};
     }
 

@@ -5,7 +5,6 @@
 #include "wire/target.hpp"
 
 #include <algorithm>
-#include <array>
 #include <initializer_list>
 #include <string>
 #include <utility>
@@ -162,6 +161,7 @@ result<door_match> find_door(std::string_view path, wire::method verb)
                 (reads ? "GET" : "POST") + '.'
         );
         refusal.error().allow = reads ? "GET, HEAD" : "POST";
+        refusal.error().detail = refusal.error().allow;
         return refusal;
     }
     return found;

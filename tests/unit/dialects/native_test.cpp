@@ -533,7 +533,15 @@ TEST(native, the_rest_of_a_question_may_stand_in_the_query)
 TEST(native, timeouts_are_durations)
 {
     const std::pair<std::string, std::int64_t> good[] = {
-        {"500ms", 500}, {"1ms", 1}, {"30s", 30'000}, {"2m", 120'000}, {"1h", 3'600'000}, {"24h", 86'400'000}
+        {"500ms", 500},
+        {"1ms", 1},
+        {"30s", 30'000},
+        {"2m", 120'000},
+        {"1h", 3'600'000},
+        {"24h", 86'400'000},
+        {"1.5s", 1'500},
+        {"30", 30'000},
+        {"0.25m", 15'000}
     };
     const auto body = sample_body::json(R"({"model":"m","inputs":1})");
     for (const auto& [text, milliseconds] : good) {
@@ -542,7 +550,24 @@ TEST(native, timeouts_are_durations)
         EXPECT_EQ(asked->timeout->count(), milliseconds) << text;
     }
     for (const std::string bad :
-         {"30", "s", "-1s", "0s", "1.5s", "1 s", "25h", "1d", "99999999999999999999s", "1sx", "+1s"}) {
+         {"s",
+          "-1s",
+          "0s",
+          "0",
+          "0.0001s",
+          "1 s",
+          "25h",
+          "1d",
+          "99999999999999999999s",
+          "1sx",
+          "+1s",
+          "nan",
+          "inf",
+          "infs",
+          "1e3s",
+          "0x10s",
+          ".5s",
+          "1,5s"}) {
         const auto asked = sample{.target = "/v1/inference", .timeout = bad}.parse(*body);
         ASSERT_FALSE(asked.has_value()) << bad;
         EXPECT_EQ(asked.error().what, code::rejected);
