@@ -1,0 +1,122 @@
+// Any split gives the same index or the same failure; simdjson's DOM agrees about what is JSON, but for
+// numbers beyond its types, escapes of lone surrogates and what our limits refuse; every span holds what it
+// says.
+#include "wire/json_scan.hpp"
+
+#include "property.hpp"
+#include "wire/json_text.hpp"
+
+#include <simdjson.h>
+
+#include <algorithm>
+#include <string>
+
+using namespace gw;
+using namespace gw::wire;
+
+namespace {
+
+constexpr json_limits limits{
+    .depth = 12, .tokens = 200, .members = 30, .long_string = 16, .plain_bytes = 400, .long_bytes = 200
+};
+
+std::string text_of(const result<json_index>& index)
+{
+    if (!index) {
+        return std::string{to_string(index.error().what)} + ": " + index.error().text;
+    }
+    std::string out;
+    const auto add = [&out](auto... values) { ((out += std::to_string(values), out += ' '), ...); };
+    add(static_cast<int>(index->root), index->where.begin, index->where.end);
+    for (const json_member& each : index->members) {
+        out += each.key;
+        add(static_cast<int>(each.kind), each.where.begin, each.where.end, static_cast<int>(each.holds_long));
+    }
+    for (const json_long_string& each : index->longs) {
+        out += each.path + "|" + each.head;
+        add(each.where.begin,
+            each.where.end,
+            each.escapes_removed,
+            static_cast<int>(each.escaped),
+            static_cast<int>(each.padding));
+    }
+    return out;
+}
+
+result<json_index> scan(std::string_view input, std::size_t size)
+{
+    json_scanner scanner{limits};
+    in_blocks(input, size, [&](std::string_view block) { return scanner.feed(block).has_value(); });
+    return scanner.finish();
+}
+
+// What simdjson's DOM refuses although RFC 8259 allows it.
+bool excused(simdjson::error_code why, std::string_view input)
+{
+    const bool surrogate =
+        input.find("\\ud") != std::string_view::npos || input.find("\\uD") != std::string_view::npos;
+    return why == simdjson::NUMBER_ERROR || (why == simdjson::STRING_ERROR && surrogate);
+}
+
+void check_simdjson(const json_index& index, std::string_view input)
+{
+    static simdjson::dom::parser parser;
+    simdjson::dom::element root;
+    const simdjson::padded_string padded{input};
+    if (const auto why = parser.parse(padded).get(root)) {
+        require(excused(why, input), "simdjson accepts it too");
+        return;
+    }
+    for (const json_long_string& each : index.longs) {
+        std::string_view theirs;
+        require(!root.at_pointer(each.path).get(theirs) || each.path.empty(), "the path leads to a string");
+        if (each.path.empty()) {
+            require(!root.get(theirs), "the root is a string");
+        }
+        require(theirs.size() == each.where.size() - each.escapes_removed, "the size after unescaping");
+        const std::size_t other = theirs.find_last_not_of('=');
+        const std::size_t equals =
+            other == std::string_view::npos ? theirs.size() : theirs.size() - other - 1;
+        require(std::min<std::size_t>(equals, 3) == each.padding, "the padding");
+        require(theirs.starts_with(each.head), "the head");
+        require(each.head.size() == theirs.size() || each.where.size() > 240, "the head is whole");
+    }
+    simdjson::dom::object object;
+    require(
+        root.get(object) == simdjson::SUCCESS ? object.size() == index.members.size() : index.members.empty(),
+        "the members"
+    );
+    for (const json_member& each : index.members) {
+        simdjson::dom::element value;
+        require(!object.at_key(each.key).get(value), "a member's key");
+        const simdjson::padded_string part{input.substr(each.where.begin, each.where.size())};
+        static simdjson::dom::parser second;
+        simdjson::dom::element alone;
+        require(!second.parse(part).get(alone), "a member's span is a value");
+        require(simdjson::minify(alone) == simdjson::minify(value), "a member's span is its value");
+    }
+}
+
+} // namespace
+
+GW_FUZZ(input)
+{
+    const result<json_index> whole = scan(input, input.size());
+    const std::string wanted = text_of(whole);
+    for (const std::size_t size : {1u, 2u, 3u, 7u, 16u}) {
+        require(text_of(scan(input, size)) == wanted, "any split gives the same");
+    }
+    if (whole) {
+        check_simdjson(*whole, input);
+        return;
+    }
+    require(whole.error().from == origin::client && !whole.error().text.empty(), "a refusal explains");
+    const std::string& why = whole.error().text;
+    const bool ours = whole.error().what == code::body_too_large ||
+                      why.find("more than") != std::string::npos || why.find("twice") != std::string::npos;
+    if (!ours) {
+        static simdjson::dom::parser parser;
+        const simdjson::padded_string padded{input};
+        require(parser.parse(padded).error() != simdjson::SUCCESS, "simdjson refuses it too");
+    }
+}
