@@ -1,6 +1,7 @@
-// What an upstream's answer means: the one place that turns status, headers and body into a verdict. It is used for
-// every kind, every task, streaming or not; the rows stand in classify.cpp, in the order in which they are asked. Pure:
-// any thread, no clock (the wall time is an argument, for headers that carry dates), never throws.
+// What an upstream's answer means: the one place that turns status, headers and body into a verdict. It is
+// used for every kind, every task, streaming or not; the rows stand in classify.cpp, in the order in which
+// they are asked. Pure: any thread, no clock (the wall time is an argument, for headers that carry dates),
+// never throws.
 #pragma once
 
 #include "config/settings.hpp"
@@ -25,9 +26,10 @@ struct facts
 {
     config::kind kind = config::kind::serverless;
     config::engine engine = config::engine::toolkit;
-    bool platform = false; // the host is one of Hugging Face's own for dedicated endpoints: its proxy may speak for it
-    bool chat = false;     // an OpenAI route was asked
-    bool stream = false;   // the client asked for an event stream
+    bool platform =
+        false; // the host is one of Hugging Face's own for dedicated endpoints: its proxy may speak for it
+    bool chat = false;   // an OpenAI route was asked
+    bool stream = false; // the client asked for an event stream
     expects wanted = expects::anything;
 
     int status = 0;
@@ -51,11 +53,14 @@ struct facts
 
 // The verdict.
 //   ok          may carry a retry_after (RateLimit r=0 on it): only the cooldown follows from that
-//   text        safe to show (words.hpp clean_words): for `rejected` the upstream's own words, else what happened, in our
+//   text        safe to show (words.hpp clean_words): for `rejected` the upstream's own words, else what
+//   happened, in our
 //               words, then the upstream's where they help and name no account
-//   status      the upstream's, except where an engine says 500 for the client's own fault (400), and where an event
+//   status      the upstream's, except where an engine says 500 for the client's own fault (400), and where
+//   an event
 //               carries the error (the status it stands for)
-//   where       none also for `unsupported` when the client chose what is not supported (a media type): a client must
+//   where       none also for `unsupported` when the client chose what is not supported (a media type): a
+//   client must
 //               not be able to cool an upstream down for others
 [[nodiscard]] verdict classify(const facts& of);
 

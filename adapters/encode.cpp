@@ -1,0 +1,444 @@
+#include "adapters/encode.hpp"
+
+#include "adapters/json_walk.hpp"
+#include "payload/media_type.hpp"
+#include "wire/target.hpp"
+
+#include <algorithm>
+#include <array>
+#include <utility>
+#include <vector>
+
+namespace gw::adapters {
+namespace {
+
+using config::payload_form;
+
+constexpr std::string_view json_type = "application/json";
+
+// The text of a member, as the bytes it was; nullptr: absent, or too long to be looked at.
+const member_text* short_member(const request& asked, std::string_view name)
+{
+    const member_text* found = find_member(asked, name);
+    return found != nullptr && !found->text.empty() ? found : nullptr;
+}
+
+bool has_member(const request& asked, std::string_view name)
+{
+    return find_member(asked, name) != nullptr;
+}
+
+// The base64 text is the whole of its top-level member (`inputs`, or an older client's `image`), a data:
+// prefix aside.
+bool is_own_member(const payload& binary)
+{
+    return binary.where.end + 1 == binary.member.end;
+}
+
+bool has_data_prefix(const payload& binary)
+{
+    return binary.where.begin > binary.member.begin + 1;
+}
+
+// A task whose payload comes with a question or the like.
+bool has_companion(const task_info& task)
+{
+    return !task.raw_payload && !task.payload_key.empty() && !task.text_key.empty();
+}
+
+bool any_parameters(const request& asked)
+{
+    if (!asked.parameters.empty()) {
+        const auto members = members_of(asked.parameters);
+        return !members || !members->empty();
+    }
+    const member_text* given = find_member(asked, "parameters");
+    return given != nullptr && given->text.empty(); // there, but too long to be looked at
+}
+
+// The JSON body has the upstream's shape already.
+bool passes(const request& asked, const task_info& task, const task_style& style)
+{
+    const payload& binary = *asked.binary;
+    const bool in_inputs = asked.inputs && *asked.inputs == binary.member;
+    if (!in_inputs) {
+        return false;
+    }
+    if (!is_own_member(binary)) {
+        return has_companion(task); // {"image": ..., "question": ...} are the pipeline's own arguments
+    }
+    if (has_companion(task) && !style.takes_root_question) {
+        return false;
+    }
+    if (has_data_prefix(binary) && !(style.takes_data_urls && task.input == modality::image)) {
+        return false;
+    }
+    return !(
+        style.audio_needs_parameters && task.input == modality::audio && !has_member(asked, "parameters")
+    );
+}
+
+// {"inputs": base64, "parameters": {...}}. The base64 text is the only range, unless `parameters` is too long
+// to be held: then both are, in the order in which they stand.
+body_plan base64_json(const request& asked, const task_info* task)
+{
+    std::string parameters = asked.parameters.empty() ? "{}" : asked.parameters;
+    std::string before;
+    std::string after;
+
+    // what travels with the payload inside `inputs`: members at the root, or parameters of a query
+    if (task != nullptr && has_companion(*task)) {
+        std::vector<std::string_view> keys(task->root_keys.begin(), task->root_keys.end());
+        if (std::ranges::find(keys, task->text_key) == keys.end()) {
+            keys.push_back(task->text_key);
+        }
+        std::erase(keys, task->payload_key);
+        std::string kept;
+        for (const auto& each : members_of(parameters).value_or(std::vector<member_view>{})) {
+            const bool moves = std::ranges::find(keys, each.key) != keys.end();
+            std::string& to = moves ? after : kept;
+            to += (moves || !kept.empty() ? "," : "") + quoted(each.key) + ":" + std::string(each.value);
+        }
+        for (const std::string_view key : keys) {
+            if (const member_text* member = short_member(asked, key)) {
+                after += "," + quoted(key) + ":" + std::string(member->text);
+            }
+        }
+        parameters = "{" + kept + "}";
+        before = "{" + quoted(task->payload_key) + ":";
+        after += "}";
+    }
+
+    const member_text* given = find_member(asked, "parameters");
+    const bool too_long = given != nullptr && given->text.empty();
+    body_plan plan;
+    append_text(plan, "{");
+    if (too_long && given->where.begin < asked.binary->where.begin) {
+        append_text(plan, R"("parameters":)");
+        plan.pieces.push_back(piece::copy(given->where));
+        append_text(plan, ",");
+    }
+    append_text(plan, R"("inputs":)" + before);
+    append_base64(plan, asked);
+    append_text(plan, after);
+    if (!too_long) {
+        append_text(plan, R"(,"parameters":)" + parameters);
+    } else if (given->where.begin > asked.binary->where.begin) {
+        append_text(plan, R"(,"parameters":)");
+        plan.pieces.push_back(piece::copy(given->where));
+    }
+    append_text(plan, "}");
+    return plan;
+}
+
+// A string that would come out of a query as something else.
+bool reads_like_a_value(std::string_view text)
+{
+    const auto same = [&](std::string_view word) {
+        return text.size() == word.size() && std::ranges::equal(text, word, [](char a, char b) {
+                   return (a >= 'A' && a <= 'Z' ? static_cast<char>(a - 'A' + 'a') : a) == b;
+               });
+    };
+    const bool digits = std::ranges::all_of(text, [](char c) { return c >= '0' && c <= '9'; });
+    return digits || same("true") || same("false");
+}
+
+std::unexpected<failure> needs_task(std::string_view what)
+{
+    return refuse(
+        code::unknown_task,
+        "The task of this model is not known, and " + std::string(what) +
+            ". Name the task: `task:` at the model in the policy, `\"task\"` beside \"model\", ?task= beside "
+            "raw bytes, or "
+            "/models/{id}/pipeline/{task}."
+    );
+}
+
+result<encoded> raw_or_base64(const request& asked, const target& to, const task_style& style)
+{
+    const task_info* task = to.task;
+    const payload& binary = *asked.binary;
+    const payload_form form = to.to->payload;
+    const bool json_passes =
+        !asked.raw && (task != nullptr ? passes(asked, *task, style) : is_own_member(binary) && asked.inputs);
+
+    // may it go as the whole body, the parameters in the query?
+    const std::string type = style.spelling(binary.media_type);
+    const bool typed = !type.empty() || (style.takes_untyped && binary.media_type.empty());
+    const bool parameters = any_parameters(asked);
+    std::optional<std::string> query = std::string{};
+    if (parameters) {
+        const bool allowed = style.query_parameters || form == payload_form::binary;
+        query = allowed && !asked.parameters.empty() ? query_of(asked.parameters) : std::nullopt;
+    }
+    const bool as_bytes = typed && query && (task == nullptr || task->raw_payload);
+
+    // as it came, if that is the upstream's shape and the policy does not say otherwise
+    if (json_passes && !(form == payload_form::binary && as_bytes && task != nullptr)) {
+        body_plan same = with_model(asked, to.model);
+        const bool untouched = same.pass_through();
+        return encoded{
+            untouched ? encoding::pass_through : encoding::json, std::string(json_type), {}, std::move(same)
+        };
+    }
+    if (task == nullptr && !asked.raw) {
+        return needs_task("its payload would have to be rearranged for the upstream");
+    }
+    if (as_bytes && form != payload_form::base64) {
+        return encoded{
+            asked.raw ? encoding::pass_through : encoding::binary, type, std::move(*query), binary_body(asked)
+        };
+    }
+    if (task == nullptr) {
+        return needs_task("these bytes would have to be sent as base64 JSON to the upstream");
+    }
+    return encoded{encoding::base64_json, std::string(json_type), {}, base64_json(asked, task)};
+}
+
+// response_format as huggingface_hub writes it for TGI, {"type":"json_object","value":schema}, in OpenAI's
+// form.
+std::optional<std::string> openai_format(std::string_view format)
+{
+    const auto members = members_of(format);
+    if (!members) {
+        return std::nullopt;
+    }
+    const auto find = [&](std::string_view key) {
+        const auto found = std::ranges::find(*members, key, &member_view::key);
+        return found == members->end() ? std::string_view{} : found->value;
+    };
+    const std::string_view schema = find("value");
+    if (schema.empty() || schema.front() != '{' || string_of(find("type")) != "json_object") {
+        return std::nullopt;
+    }
+    return R"({"type":"json_schema","json_schema":{"name":"response","schema":)" + std::string(schema) + "}}";
+}
+
+// A range of the body and what stands there instead.
+struct replacement
+{
+    byte_range where; // empty: an insertion
+    std::string text;
+};
+
+body_plan replace(const request& asked, std::vector<replacement> changes)
+{
+    std::ranges::sort(changes, {}, [](const replacement& each) { return each.where.begin; });
+    body_plan plan;
+    std::uint64_t at = 0;
+    for (replacement& each : changes) {
+        if (each.where.begin > at) {
+            plan.pieces.push_back(piece::copy({at, each.where.begin}));
+        }
+        append_text(plan, std::move(each.text));
+        at = each.where.end;
+    }
+    if (asked.body_size > at || plan.pieces.empty()) {
+        plan.pieces.push_back(piece::copy({at, asked.body_size}));
+    }
+    return plan;
+}
+
+// What has to change for the body to name this model; nullopt: nothing.
+std::optional<replacement> model_change(const request& asked, const std::string& model)
+{
+    const member_text* there = find_member(asked, "model");
+    const std::optional<byte_range> where = asked.model_at ? asked.model_at
+                                            : there        ? std::optional(there->where)
+                                                           : std::nullopt;
+    if (where) {
+        if (there != nullptr && string_of(there->text) == model) {
+            return std::nullopt;
+        }
+        return replacement{*where, quoted(model)};
+    }
+    return std::nullopt;
+}
+
+// A chat made of `inputs`: text becomes the user's message, a list is the messages.
+result<encoded> chat_of_inputs(const request& asked, const std::string& model)
+{
+    const member_text* inputs = short_member(asked, "inputs");
+    if (inputs == nullptr) {
+        return refuse(
+            code::wrong_modality, "A chat needs `messages`, or `inputs` that is a text or a list of messages."
+        );
+    }
+    std::string body = R"({"model":)" + quoted(model) + R"(,"messages":)";
+    if (inputs->text.front() == '[') {
+        body += inputs->text;
+    } else if (inputs->text.front() == '"') {
+        body += R"([{"role":"user","content":)" + std::string(inputs->text) + "}]";
+    } else {
+        return refuse(code::wrong_modality, "`inputs` of a chat is a text, or a list of messages.");
+    }
+    for (const auto& each : members_of(asked.parameters).value_or(std::vector<member_view>{})) {
+        if (each.key != "model" && each.key != "messages" && each.key != "stream") {
+            body += "," + quoted(each.key) + ":" + std::string(each.value);
+        }
+    }
+    body += asked.stream ? R"(,"stream":true})" : "}";
+    encoded made{.as = encoding::json, .content_type = std::string(json_type)};
+    append_text(made.body, std::move(body));
+    return made;
+}
+
+} // namespace
+
+std::string_view to_string(encoding value)
+{
+    switch (value) {
+    case encoding::pass_through:
+        return "pass_through";
+    case encoding::binary:
+        return "binary";
+    case encoding::base64_json:
+        return "base64_json";
+    case encoding::custom_template:
+        return "custom_template";
+    case encoding::json:
+        return "json";
+    }
+    return "pass_through";
+}
+
+bool wants_chat(const request& asked, const target& to)
+{
+    return is_chat(asked.at) || (to.task != nullptr && to.task->is_chat());
+}
+
+void append_text(body_plan& to, std::string text)
+{
+    if (text.empty()) {
+        return;
+    }
+    if (!to.pieces.empty() && to.pieces.back().what == piece::how::literal) {
+        to.pieces.back().text += text;
+        to.pieces.back().length = to.pieces.back().text.size();
+    } else {
+        to.pieces.push_back(piece::literal(std::move(text)));
+    }
+}
+
+void append_base64(body_plan& to, const request& asked, std::string prefix)
+{
+    const payload& binary = *asked.binary;
+    append_text(to, "\"" + std::move(prefix));
+    to.pieces.push_back(
+        binary.as == payload::form::raw ? piece::encode(binary.where) : piece::copy(binary.where)
+    );
+    append_text(to, "\"");
+}
+
+body_plan binary_body(const request& asked)
+{
+    const payload& binary = *asked.binary;
+    body_plan plan;
+    plan.pieces.push_back(
+        binary.as == payload::form::raw ? piece::copy(binary.where)
+                                        : piece::decode(binary.where, binary.escaped, binary.size)
+    );
+    return plan;
+}
+
+body_plan with_model(const request& asked, const std::string& model)
+{
+    auto change = model_change(asked, model);
+    return change ? replace(asked, {std::move(*change)}) : replace(asked, {});
+}
+
+std::optional<std::string> query_of(std::string_view parameters)
+{
+    const auto members = members_of(parameters);
+    if (!members) {
+        return std::nullopt;
+    }
+    std::string query;
+    for (const auto& each : *members) {
+        const auto text = string_of(each.value);
+        const bool digits = std::ranges::all_of(each.value, [](char c) { return c >= '0' && c <= '9'; });
+        const bool flag = each.value == "true" || each.value == "false";
+        if (text ? reads_like_a_value(*text) : !digits && !flag) {
+            return std::nullopt;
+        }
+        query += query.empty() ? "" : "&";
+        query += wire::percent_encode_segment(each.key) + "=" +
+                 wire::percent_encode_segment(text ? std::string_view(*text) : each.value);
+    }
+    return query;
+}
+
+result<encoded> encode_task(const request& asked, const target& to, const task_style& style)
+{
+    // bytes where text or JSON belongs
+    const bool takes_bytes = to.task == nullptr || to.task->binary_input() || to.task->input == modality::any;
+    if (asked.raw && !takes_bytes) {
+        return refuse(
+            code::wrong_modality,
+            "The task " + std::string(to.task->name) +
+                " takes no bytes: send {\"inputs\":...} with Content-Type: application/json."
+        );
+    }
+    if (asked.binary && takes_bytes) {
+        return raw_or_base64(asked, to, style);
+    }
+    if (asked.raw) {
+        return refuse(code::wrong_modality, "The body holds no payload.");
+    }
+    body_plan same = with_model(asked, to.model);
+    const bool untouched = same.pass_through();
+    return encoded{
+        untouched ? encoding::pass_through : encoding::json, std::string(json_type), {}, std::move(same)
+    };
+}
+
+result<encoded> encode_chat(const request& asked, const std::string& model)
+{
+    if (asked.raw) {
+        return refuse(
+            code::wrong_modality,
+            "A chat takes no bytes: send {\"messages\":[...]} with Content-Type: application/json."
+        );
+    }
+    if (!has_member(asked, "messages")) {
+        return chat_of_inputs(asked, model);
+    }
+
+    std::vector<replacement> changes;
+    if (auto change = model_change(asked, model)) {
+        changes.push_back(std::move(*change));
+    } else if (!asked.model_at && !has_member(asked, "model")) {
+        // behind the last member: the one place that is known to be between two of them
+        const auto last =
+            std::ranges::max_element(asked.members, {}, [](const member_text& m) { return m.where.end; });
+        changes.push_back({{last->where.end, last->where.end}, R"(,"model":)" + quoted(model)});
+    }
+    if (const member_text* format = short_member(asked, "response_format")) {
+        if (auto translated = openai_format(format->text)) {
+            changes.push_back({format->where, std::move(*translated)});
+        }
+    }
+
+    body_plan body = replace(asked, std::move(changes));
+    const bool untouched = body.pass_through();
+    return encoded{
+        untouched ? encoding::pass_through : encoding::json, std::string(json_type), {}, std::move(body)
+    };
+}
+
+std::string path_of(const config::upstream& to, std::string_view route)
+{
+    const std::string path = to.at.base_path + (to.path.empty() ? std::string(route) : to.path);
+    return path.empty() ? "/" : path;
+}
+
+std::string chat_path(const config::upstream& to)
+{
+    const std::string_view base = to.at.base_path;
+    if (base.ends_with("/chat/completions")) {
+        return path_of(to, "");
+    }
+    return path_of(to, base.ends_with("/v1") ? "/chat/completions" : "/v1/chat/completions");
+}
+
+} // namespace gw::adapters

@@ -1,0 +1,75 @@
+// How a request's body is laid out for an upstream: as it came where that shape is the upstream's too, else
+// the payload re-encoded by ranges. Shared by every kind of upstream; what differs between them is a
+// task_style. Pure.
+#pragma once
+
+#include "adapters/adapter.hpp"
+#include "payload/tasks.hpp"
+
+#include <optional>
+#include <string>
+#include <string_view>
+
+namespace gw::adapters {
+
+// A laid-out body, not yet addressed.
+struct encoded
+{
+    encoding as = encoding::pass_through;
+    std::string content_type;
+    std::string query; // without `?`; empty: none
+    body_plan body;
+};
+
+// What a door for tasks (`{"inputs","parameters"}`, or a payload as the whole body) takes.
+struct task_style
+{
+    // The Content-Type under which a raw payload of this media type is taken; "": it is not.
+    std::string (*spelling)(std::string_view media_type) = nullptr;
+    bool takes_untyped = false;    // a raw payload without a Content-Type
+    bool query_parameters = false; // a raw payload with parameters in the query, by preference
+    bool audio_needs_parameters =
+        false;                    // base64 audio counts only with `parameters`, and without a data: prefix
+    bool takes_data_urls = false; // base64 images may keep their data: prefix
+    bool takes_root_question = false; // `question` may stand beside `inputs`
+};
+
+// A task's request.
+//   errors   wrong_modality (bytes for a task that takes text or JSON), unknown_task (something would have to
+//   be
+//            translated, and the task is not known)
+[[nodiscard]] result<encoded> encode_task(const request& asked, const target& to, const task_style& style);
+
+// A chat request: the body with the upstream's name of the model, everything else untouched but a
+// response_format in TGI's dialect. Also makes a chat of `inputs` (text, or a list of messages).
+//   errors   wrong_modality (no JSON), unsupported (`inputs` and `parameters` too long to be rearranged)
+[[nodiscard]] result<encoded> encode_chat(const request& asked, const std::string& model);
+
+// The body with the value of `model` replaced, or added, where it differs.
+[[nodiscard]] body_plan with_model(const request& asked, const std::string& model);
+
+// True when the request is an OpenAI chat: by its door, or by its task.
+[[nodiscard]] bool wants_chat(const request& asked, const target& to);
+
+// Parameters as a query: flags, whole numbers and words, which alone keep their type there.
+//   returns  nullopt when one would not: fractions, negative numbers, null, lists, objects, and text that
+//   reads like a
+//            number or a flag
+[[nodiscard]] std::optional<std::string> query_of(std::string_view parameters);
+
+// The payload as base64 JSON text between quotes: our quotes, its characters. REQUIRES asked.binary
+void append_base64(body_plan& to, const request& asked, std::string prefix = {});
+
+// The payload's bytes, whole. REQUIRES asked.binary
+[[nodiscard]] body_plan binary_body(const request& asked);
+
+// Text that follows text of ours becomes one piece.
+void append_text(body_plan& to, std::string text);
+
+// The path of an upstream: its base path, then `route` unless the policy names another. "" becomes "/".
+[[nodiscard]] std::string path_of(const config::upstream& to, std::string_view route);
+
+// The path of a chat: base URLs that end in /v1 or in the whole route are common.
+[[nodiscard]] std::string chat_path(const config::upstream& to);
+
+} // namespace gw::adapters

@@ -1,0 +1,380 @@
+#include "adapters/exchange.hpp"
+
+#include "adapters/json_walk.hpp"
+#include "adapters/output.hpp"
+#include "adapters/words.hpp"
+#include "payload/media_type.hpp"
+
+#include <simdjson.h>
+
+#include <charconv>
+#include <cstdint>
+#include <utility>
+
+namespace gw::adapters {
+namespace {
+
+namespace dom = simdjson::dom;
+
+constexpr std::string_view json_type = "application/json";
+
+// The fields of a head that outlive it until the error's body has arrived.
+struct kept_head
+{
+    int status = 0;
+    std::string content_type;
+    std::string content_encoding;
+    std::string retry_after;
+    std::string rate_limit;
+    std::string error_code;
+    std::string error_text;
+    std::string provider;
+    std::string server;
+    std::string compute_type;
+};
+
+kept_head keep(const facts& of)
+{
+    return {
+        .status = of.status,
+        .content_type = std::string(of.content_type),
+        .content_encoding = std::string(of.content_encoding),
+        .retry_after = std::string(of.retry_after),
+        .rate_limit = std::string(of.rate_limit),
+        .error_code = std::string(of.error_code),
+        .error_text = std::string(of.error_text),
+        .provider = std::string(of.provider),
+        .server = std::string(of.server),
+        .compute_type = std::string(of.compute_type),
+    };
+}
+
+std::string declared_type(std::string_view content_type)
+{
+    content_type = content_type.substr(0, content_type.find(';'));
+    while (content_type.ends_with(' ') || content_type.ends_with('\t')) {
+        content_type.remove_suffix(1);
+    }
+    return content_type.empty() ? "application/octet-stream" : lower_case(content_type);
+}
+
+std::string_view trim(std::string_view text)
+{
+    const std::size_t first = text.find_first_not_of(" \t\r\n");
+    return first == std::string_view::npos ? std::string_view{}
+                                           : text.substr(first, text.find_last_not_of(" \t\r\n") - first + 1);
+}
+
+std::optional<std::uint64_t> number_of(std::string_view text)
+{
+    std::uint64_t value = 0;
+    const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+    return error == std::errc{} && end == text.data() + text.size() ? std::optional(value) : std::nullopt;
+}
+
+verdict unavailable(std::string text, int status = 0)
+{
+    return {
+        .what = outcome::unavailable, .where = scope::model_task, .status = status, .text = std::move(text)
+    };
+}
+
+bool says_something(dom::element value)
+{
+    switch (value.type()) {
+    case dom::element_type::NULL_VALUE:
+        return false;
+    case dom::element_type::STRING:
+        return !std::string_view(value.get_string().value_unsafe()).empty();
+    case dom::element_type::ARRAY:
+        return value.get_array().value_unsafe().size() > 0;
+    default:
+        return true;
+    }
+}
+
+// One choice of a chat or completion chunk.
+bool choice_has_content(dom::object choice)
+{
+    dom::element finish;
+    if (choice.at_key("finish_reason").get(finish) == simdjson::SUCCESS && says_something(finish)) {
+        return true;
+    }
+    dom::element text;
+    if (choice.at_key("text").get(text) == simdjson::SUCCESS && says_something(text)) {
+        return true;
+    }
+    dom::object delta;
+    if (choice.at_key("delta").get_object().get(delta) != simdjson::SUCCESS) {
+        return false;
+    }
+    for (const auto& [key, value] : delta) {
+        if (key != "role" && says_something(value)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+std::optional<std::uint64_t> count_at(dom::object from, std::string_view key)
+{
+    std::uint64_t value = 0;
+    if (from.at_key(key).get_uint64().get(value) != simdjson::SUCCESS) {
+        return std::nullopt;
+    }
+    return value;
+}
+
+class exchange final : public conversation
+{
+public:
+    exchange(exchange_request what, answer_plan plan, const target& to)
+        : request_(std::move(what)), plan_(std::move(plan)), to_(*to.to)
+    {
+    }
+
+    action_type step(const event_type& what, time_point, wall_time wall) override
+    {
+        wall_ = wall;
+        return std::visit([this](const auto& each) { return on(each); }, what);
+    }
+
+    const usage& used() const override { return used_; }
+    const verdict& accepted() const override { return accepted_; }
+    void look(std::string_view whole_answer) override { read_usage(whole_answer, used_); }
+
+private:
+    facts ask() const
+    {
+        return {
+            .kind = to_.kind,
+            .engine = to_.engine,
+            .platform = to_.at.host.ends_with(".endpoints.huggingface.cloud"),
+            .chat = plan_.chat,
+            .stream = plan_.stream,
+            .wanted = plan_.wanted,
+            .wall = wall_,
+        };
+    }
+
+    facts ask_with_head() const
+    {
+        facts of = ask();
+        of.status = head_.status;
+        of.content_type = head_.content_type;
+        of.content_encoding = head_.content_encoding;
+        of.retry_after = head_.retry_after;
+        of.rate_limit = head_.rate_limit;
+        of.error_code = head_.error_code;
+        of.error_text = head_.error_text;
+        of.provider = head_.provider;
+        of.server = head_.server;
+        of.compute_type = head_.compute_type;
+        return of;
+    }
+
+    action_type on(const event::start&) { return action::send{request_}; }
+
+    action_type on(const event::head& head)
+    {
+        const facts told = facts_of(head.is, wall_);
+        head_ = keep(told);
+        if (!decided_by_head(told.status)) {
+            return action::read{.how = action::read::as::text};
+        }
+        accepted_ = classify(ask_with_head());
+        if (accepted_.what != outcome::ok) {
+            return action::fail{accepted_};
+        }
+        read_counts(head.is);
+        return read_answer(head.is);
+    }
+
+    // An error, or a 2xx whose body is not what it should be.
+    action_type on(const event::text& text)
+    {
+        facts of = ask_with_head();
+        of.body = text.body;
+        return action::fail{classify(of)};
+    }
+
+    action_type on(const event::whole& whole)
+    {
+        output found = find_output(whole, plan_.pointer, plan_.wanted == expects::bytes);
+        if (!found.problem.empty()) {
+            return action::fail{unavailable(std::move(found.problem), head_.status)};
+        }
+        if (plan_.chat && !whole.text.empty()) {
+            read_usage(whole.text, used_);
+        }
+        return action::emit{
+            {.kind = found.bytes ? answer_kind::bytes : answer_kind::json,
+             .media_type = std::move(found.media_type),
+             .length = found.body.length()},
+            std::move(found.body)
+        };
+    }
+
+    action_type on(const event::sse& what)
+    {
+        const std::string_view data = trim(what.data);
+        if (ended_ || data.empty()) {
+            return action::drop{}; // an event without data breaks three of four SDKs
+        }
+        if (data == "[DONE]") {
+            if (!content_) {
+                return action::fail{unavailable("the upstream's stream ended without content", head_.status)};
+            }
+            ended_ = true;
+            return action::forward{};
+        }
+        if (is_error_event(what.name, data)) {
+            return action::fail{error_in_stream(data)};
+        }
+        if (data.contains("\"usage\"")) {
+            read_usage(data, used_);
+        }
+        content_ = content_ || has_content(data);
+        return action::forward{content_};
+    }
+
+    action_type on(const event::end&)
+    {
+        if (events_ && !content_) {
+            return action::fail{unavailable("the upstream's stream ended without content", head_.status)};
+        }
+        return action::done{};
+    }
+
+    action_type on(const event::elapsed&)
+    {
+        return action::fail{unavailable("nothing was waited for", head_.status)};
+    }
+
+    verdict error_in_stream(std::string_view data)
+    {
+        facts of = ask_with_head();
+        of.body = data;
+        of.first_event = true;
+        verdict why = classify(of);
+        if (content_) {
+            why.what = outcome::broken_stream;
+            why.where = scope::upstream;
+            why.retry_after.reset();
+            why.permanent = false;
+        }
+        return why;
+    }
+
+    // How a good answer is read.
+    action_type read_answer(const wire::response_head& head)
+    {
+        const std::optional<std::uint64_t> length =
+            head.body == wire::framing::sized ? std::optional(head.content_length) : std::nullopt;
+        const bool json = payloads::is_json(head.content_type);
+
+        if (is_event_stream(head.content_type)) {
+            events_ = true;
+            return action::read{
+                action::read::as::events, {answer_kind::events, "text/event-stream", std::nullopt}
+            };
+        }
+        const bool untyped_json = head.content_type.empty() && plan_.wanted == expects::json;
+        const bool takes_out = plan_.pointer && !plan_.pointer->empty();
+        if (json ? takes_out || plan_.wanted == expects::bytes : untyped_json) {
+            return action::read{.how = action::read::as::whole};
+        }
+        if (json) {
+            return action::read{action::read::as::raw, {answer_kind::json, std::string(json_type), length}};
+        }
+        if (plan_.must_be_json && !(plan_.wanted == expects::bytes && is_media(head.content_type))) {
+            return action::read{.how = action::read::as::whole};
+        }
+        return action::read{
+            action::read::as::raw, {answer_kind::bytes, declared_type(head.content_type), length}
+        };
+    }
+
+    // TGI and TEI count in headers.
+    void read_counts(const wire::response_head& head)
+    {
+        for (const std::string_view name : {"x-prompt-tokens", "x-compute-tokens"}) {
+            if (const auto count = number_of(wire::find_field(head.fields, name))) {
+                used_.input_tokens = count;
+            }
+        }
+        if (const auto count = number_of(wire::find_field(head.fields, "x-generated-tokens"))) {
+            used_.output_tokens = count;
+        }
+    }
+
+    exchange_request request_;
+    answer_plan plan_;
+    const config::upstream& to_;
+    wall_time wall_;
+    kept_head head_;
+    verdict accepted_;
+    usage used_;
+    bool events_ = false;  // the answer is an event stream
+    bool content_ = false; // of which content was passed on
+    bool ended_ = false;   // and which said [DONE]
+};
+
+} // namespace
+
+bool has_content(std::string_view data)
+{
+    dom::parser parser;
+    dom::object root;
+    const simdjson::padded_string padded(data);
+    if (parser.parse(padded).get_object().get(root) != simdjson::SUCCESS) {
+        return true; // no dialect that is known: what came is what there is
+    }
+    dom::array choices;
+    if (root.at_key("choices").get_array().get(choices) == simdjson::SUCCESS) {
+        for (const dom::element each : choices) {
+            dom::object choice;
+            if (each.get_object().get(choice) == simdjson::SUCCESS && choice_has_content(choice)) {
+                return true;
+            }
+        }
+        return false;
+    }
+    std::string_view type;
+    if (root.at_key("type").get_string().get(type) == simdjson::SUCCESS) {
+        return type != "message_start" && type != "ping";
+    }
+    return true;
+}
+
+void read_usage(std::string_view json, usage& into)
+{
+    if (!json.contains("\"usage\"")) {
+        return;
+    }
+    dom::parser parser;
+    dom::object root;
+    dom::object told;
+    const simdjson::padded_string padded(json);
+    if (parser.parse(padded).get_object().get(root) != simdjson::SUCCESS ||
+        root.at_key("usage").get_object().get(told) != simdjson::SUCCESS) {
+        return;
+    }
+    for (const std::string_view key : {"prompt_tokens", "input_tokens"}) {
+        if (const auto count = count_at(told, key)) {
+            into.input_tokens = count;
+        }
+    }
+    for (const std::string_view key : {"completion_tokens", "output_tokens"}) {
+        if (const auto count = count_at(told, key)) {
+            into.output_tokens = count;
+        }
+    }
+}
+
+std::unique_ptr<conversation> make_exchange(exchange_request what, answer_plan plan, const target& to)
+{
+    return std::make_unique<exchange>(std::move(what), std::move(plan), to);
+}
+
+} // namespace gw::adapters

@@ -1,0 +1,25 @@
+#include "adapters/one_shot.hpp"
+
+namespace gw::adapters {
+
+result<prepared> prepare_chat(const request& asked, const target& to, const std::string& model)
+{
+    auto body = encode_chat(asked, model);
+    if (!body) {
+        return fail(body);
+    }
+    return prepared{
+        .as = body->as,
+        .what =
+            {
+                .path = chat_path(*to.to),
+                .content_type = std::move(body->content_type),
+                .accept = asked.stream ? "text/event-stream" : "application/json",
+                .body = std::move(body->body),
+                .expects_stream = asked.stream,
+            },
+        .answer = {.wanted = expects::json, .chat = true, .stream = asked.stream},
+    };
+}
+
+} // namespace gw::adapters
