@@ -33,8 +33,15 @@ loaded load(std::string_view yaml, std::string_view file_name, const environment
     in.problems = std::move(read.problems);
 
     draft made;
-    if (read.whole) {
-        const field root(in, read.root, "", read.root.is == node::type::null ? 0 : read.root.line);
+    if (read.whole && read.root.is == node::type::null) {
+        in.problems.push_back(
+            {.file = in.file,
+             .line = 0,
+             .path = {},
+             .text = "is empty; a policy needs `upstreams` and `models`"}
+        );
+    } else if (read.whole) {
+        const field root(in, read.root, "", read.root.line);
         made = validate(root, flags);
     }
     if (!in.problems.empty()) {

@@ -270,8 +270,7 @@ private:
     {
         if (map_.has("token") && map_.has("tokens")) {
             map_.get("token")->report("either `token` or `tokens`, not both");
-        }
-        if (const auto at = map_.get("token")) {
+        } else if (const auto at = map_.get("token")) {
             token_name(*at);
         }
         if (const auto at = map_.get("tokens")) {

@@ -11,11 +11,17 @@
 namespace gw::config {
 namespace {
 
-// A key or value as it may be printed: on one line, not too long.
+// A key or value as it may be printed: on one line, not too long, without the password of a URL.
 std::string shown(std::string_view raw)
 {
     constexpr std::size_t most = 80;
     std::string out;
+    const std::size_t scheme = raw.find("://");
+    const std::size_t at = raw.rfind('@');
+    if (scheme != std::string_view::npos && at != std::string_view::npos && at > scheme) {
+        out = std::string(raw.substr(0, scheme + 3)) + "...";
+        raw.remove_prefix(at);
+    }
     for (const char c : raw.substr(0, most)) {
         const auto byte = static_cast<unsigned char>(c);
         out += byte < 0x20 || byte == 0x7f ? '?' : c;
@@ -78,8 +84,7 @@ parsed<std::string> expand(std::string_view raw, const environment& env)
         } else {
             const std::string said(name);
             return std::unexpected(
-                "the variable `" + said + "` is not set; set it, or write `${" + said +
-                ":-}` if it may be empty"
+                "the variable `" + said + "` is not set; set it, or write `${" + said + ":-default}`"
             );
         }
         raw.remove_prefix(end + 1);
@@ -166,17 +171,17 @@ std::optional<bool> field::flag() const
 
 std::optional<std::size_t> field::choice(std::string_view what, std::span<const std::string_view> names) const
 {
-    const auto said = text(what);
+    std::string all;
+    for (const auto name : names) {
+        all += (all.empty() ? "`" : ", `") + std::string(name) + '`';
+    }
+    const auto said = text("one of " + all);
     if (!said) {
         return std::nullopt;
     }
     const auto found = std::ranges::find(names, std::string_view(*said));
     if (found != names.end()) {
         return static_cast<std::size_t>(found - names.begin());
-    }
-    std::string all;
-    for (const auto name : names) {
-        all += (all.empty() ? "`" : ", `") + std::string(name) + '`';
     }
     report_value("no " + std::string(what) + did_you_mean(*said, names) + " (" + all + ")");
     return std::nullopt;

@@ -21,6 +21,7 @@ struct stop
 {
     int line;
     std::string text;
+    bool maybe_variable = false; // an unquoted `${VAR}` may be why
 };
 
 // Builds the tree from yaml-cpp's events. yaml-cpp's own Node keeps the last of two equal keys and says
@@ -100,9 +101,7 @@ private:
             throw stop{mark.line + 1, "nested too deeply"};
         }
         if (awaits_key()) {
-            throw stop{
-                mark.line + 1, "a key must be text; quote it if it begins with `{` or `[`" + unquoted_hint
-            };
+            throw stop{mark.line + 1, "a key must be text; quote it if it begins with `{` or `[`", true};
         }
         stack_.push_back({.value = {.is = type, .line = mark.line + 1}});
     }
@@ -171,8 +170,6 @@ private:
         return out;
     }
 
-    inline static const std::string unquoted_hint = " (a variable is written with quotes: \"${NAME}\")";
-
     tree& into_;
     std::string file_;
     std::vector<frame> stack_;
@@ -203,6 +200,25 @@ bool has_unquoted_variable(std::string_view line)
     return false;
 }
 
+// yaml-cpp's words for the usual mistakes, in a person's.
+std::string explained(std::string_view why, std::string_view line)
+{
+    const std::size_t indent = line.find_first_not_of(' ');
+    if (indent != std::string_view::npos && line[indent] == '\t') {
+        return "a tab stands in the indentation; use spaces";
+    }
+    if (why == YAML::ErrorMsg::END_OF_MAP_FLOW) {
+        return "a `{` before here is not closed";
+    }
+    if (why == YAML::ErrorMsg::END_OF_SEQ_FLOW) {
+        return "a `[` before here is not closed";
+    }
+    if (why == YAML::ErrorMsg::UNKNOWN_ANCHOR || why == YAML::ErrorMsg::ALIAS_NOT_FOUND) {
+        return "a `*` without quotes begins an alias; for the pattern write \"*\"";
+    }
+    return std::string(why);
+}
+
 // What to say about a file that is not YAML. An unquoted `${VAR}` inside `{ }` is the usual cause, and the
 // parser may stumble some lines after it.
 problem not_yaml(std::string_view yaml, std::string_view file, int line, std::string_view why)
@@ -226,7 +242,8 @@ problem not_yaml(std::string_view yaml, std::string_view file, int line, std::st
             };
         }
     }
-    return {.file = std::string(file), .line = line, .path = {}, .text = "not YAML: " + std::string(why)};
+    const std::string text = explained(why, lines.empty() ? std::string_view() : lines.back());
+    return {.file = std::string(file), .line = line, .path = {}, .text = "not YAML: " + text};
 }
 
 } // namespace
@@ -274,10 +291,10 @@ tree read_tree(std::string_view yaml, std::string_view file_name)
         }
     } catch (const stop& why) {
         made.whole = false;
-        const bool variable = why.text.starts_with("a key must be text");
         made.problems.push_back(
-            variable ? not_yaml(yaml, file_name, why.line, why.text)
-                     : problem{.file = std::string(file_name), .line = why.line, .path = {}, .text = why.text}
+            why.maybe_variable
+                ? not_yaml(yaml, file_name, why.line, why.text)
+                : problem{.file = std::string(file_name), .line = why.line, .path = {}, .text = why.text}
         );
     } catch (const YAML::Exception& why) {
         made.whole = false;

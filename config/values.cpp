@@ -105,7 +105,9 @@ parsed<std::chrono::milliseconds> parse_duration(std::string_view text)
             return std::chrono::milliseconds(0);
         }
         const std::string number(text);
-        return std::unexpected("a duration needs a unit: `" + number + "s`, or `" + number + "ms`, `m`, `h`");
+        return std::unexpected(
+            "a duration without a unit; write `" + number + "s`, or `" + number + "ms`, `m`, `h`"
+        );
     }
     for (const auto& each : units) {
         if (each.name == said->unit) {
@@ -181,7 +183,8 @@ parsed<url> parse_url(std::string_view text)
             text.find("://") == std::string_view::npos ? "it has no scheme" : "it does not follow RFC 3986"
         );
     }
-    if (read->scheme() != "http" && read->scheme() != "https") {
+    const std::string scheme = lower(std::string_view(read->scheme().data(), read->scheme().size()));
+    if (scheme != "http" && scheme != "https") {
         return shape("the scheme must be `https` or `http`");
     }
     if (read->has_userinfo()) {
@@ -192,7 +195,7 @@ parsed<url> parse_url(std::string_view text)
     }
 
     url made;
-    made.tls = read->scheme() == "https";
+    made.tls = scheme == "https";
     const bool bracketed = read->host_type() == boost::urls::host_type::ipv6;
     made.host = lower(read->host_address());
     if (!bracketed && read->host_type() != boost::urls::host_type::ipv4 && !is_host_name(made.host)) {

@@ -1,0 +1,201 @@
+#include "auth/authenticate.hpp"
+
+#include "auth/keys.hpp"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <chrono>
+#include <cmath>
+
+namespace gw::auth {
+namespace {
+
+config::settings with_clients()
+{
+    config::settings made;
+    made.open = false;
+    made.clients.push_back(
+        {.name = "search", .key_digests = {sha256("hf_old"), sha256("hf_new")}, .models = {}}
+    );
+    made.clients.push_back({.name = "web", .key_digests = {sha256("hf_web")}, .models = {}});
+    return made;
+}
+
+std::string name_of(const result<const config::client*>& from)
+{
+    return from ? (*from != nullptr ? (*from)->name : "anonymous") : "refused";
+}
+
+TEST(authenticate, finds_the_client_of_a_key)
+{
+    const auto now = with_clients();
+    EXPECT_EQ(name_of(authenticate("Bearer hf_old", "", now)), "search");
+    EXPECT_EQ(name_of(authenticate("Bearer hf_new", "", now)), "search")
+        << "several keys, so that one can be replaced";
+    EXPECT_EQ(name_of(authenticate("Bearer hf_web", "", now)), "web");
+    EXPECT_EQ(name_of(authenticate("bearer  hf_web ", "", now)), "web")
+        << "the scheme's case does not matter";
+    EXPECT_EQ(name_of(authenticate("", "hf_web", now)), "web");
+    EXPECT_EQ(name_of(authenticate("Basic eDp5", "hf_web", now)), "web") << "no bearer key: X-Api-Key counts";
+    EXPECT_EQ(name_of(authenticate("Bearer hf_old", "hf_web", now)), "search")
+        << "both: Authorization counts";
+    EXPECT_EQ(*authenticate("Bearer hf_web", "", now), &now.clients[1]);
+}
+
+TEST(authenticate, refuses_without_telling_which_part_is_wrong)
+{
+    const auto now = with_clients();
+    const auto wrong = authenticate("Bearer hf_CANARY", "", now);
+    ASSERT_FALSE(wrong.has_value());
+    EXPECT_EQ(wrong.error().what, code::unauthenticated);
+    EXPECT_EQ(wrong.error().http_status(), 401);
+    EXPECT_EQ(wrong.error().from, origin::client);
+    EXPECT_THAT(wrong.error().text, testing::HasSubstr("Authorization: Bearer"));
+    EXPECT_THAT(wrong.error().text + wrong.error().detail, testing::Not(testing::HasSubstr("CANARY")));
+
+    for (const auto* near : {"Bearer hf_we", "Bearer hf_webb", "Bearer HF_WEB", "Bearer hf_web hf_web"}) {
+        const auto refused = authenticate(near, "", now);
+        ASSERT_FALSE(refused.has_value()) << near;
+        EXPECT_EQ(refused.error().text, wrong.error().text);
+    }
+    // The digest itself is no key, whoever has read the policy.
+    EXPECT_FALSE(authenticate("Bearer " + digest_of("hf_web"), "", now).has_value());
+    EXPECT_FALSE(authenticate("Bearer " + sha256("hf_web"), "", now).has_value());
+    EXPECT_FALSE(authenticate("Bearer " + std::string(100'000, 'x'), "", now).has_value());
+    EXPECT_FALSE(authenticate("Bearer hf_web" + std::string(5'000, ' ') + "x", "", now).has_value());
+
+    for (const auto* none :
+         {"", "Bearer", "Bearer ", "Bearer    ", "hf_web", "Basic hf_web", "Bearerhf_web"}) {
+        const auto refused = authenticate(none, "", now);
+        ASSERT_FALSE(refused.has_value()) << none;
+        EXPECT_THAT(
+            refused.error().text, testing::HasSubstr("no client key: send `Authorization: Bearer KEY`")
+        );
+    }
+}
+
+TEST(authenticate, a_damaged_digest_is_nobodys)
+{
+    config::settings now = with_clients();
+    now.clients[0].key_digests = {"", sha256("hf_old").substr(0, 31)};
+    EXPECT_FALSE(authenticate("Bearer hf_old", "", now).has_value());
+    EXPECT_FALSE(authenticate("Bearer ", "", now).has_value());
+}
+
+TEST(authenticate, open_means_anonymous)
+{
+    const config::settings open;
+    EXPECT_EQ(name_of(authenticate("", "", open)), "anonymous");
+    EXPECT_EQ(name_of(authenticate("Bearer anything", "x", open)), "anonymous");
+}
+
+// Keys that share nothing and keys that share all but their last byte with a good one take equally long:
+// interleaved samples, Welch's t over the faster three quarters (the rest is the machine's noise), best of
+// five rounds.
+TEST(authenticate, time_tells_nothing)
+{
+    const auto now = with_clients();
+    const std::string far = "Bearer xx_xxx";
+    const std::string near = "Bearer hf_wex";
+    constexpr std::size_t samples = 20'000;
+
+    double best = 1e9;
+    for (int round = 0; round < 5 && best >= 4.5; ++round) {
+        std::array<std::vector<double>, 2> times;
+        for (std::size_t i = 0; i < samples; ++i) {
+            for (std::size_t which = 0; which < 2; ++which) {
+                const auto start = std::chrono::steady_clock::now();
+                const auto refused = authenticate(which == 0 ? far : near, "", now);
+                const auto end = std::chrono::steady_clock::now();
+                ASSERT_FALSE(refused.has_value());
+                times[which].push_back(std::chrono::duration<double, std::nano>(end - start).count());
+            }
+        }
+        std::array<double, 2> mean{};
+        std::array<double, 2> variance{};
+        std::array<double, 2> median{};
+        for (std::size_t which = 0; which < 2; ++which) {
+            auto& all = times[which];
+            std::ranges::sort(all);
+            median[which] = all[all.size() / 2];
+            all.resize(all.size() * 3 / 4);
+            for (const double each : all) {
+                mean[which] += each / static_cast<double>(all.size());
+            }
+            for (const double each : all) {
+                variance[which] +=
+                    (each - mean[which]) * (each - mean[which]) / static_cast<double>(all.size() - 1);
+            }
+        }
+        const double kept = static_cast<double>(times[0].size());
+        const double t = std::abs(mean[0] - mean[1]) / std::sqrt((variance[0] + variance[1]) / kept);
+        EXPECT_LT(std::abs(median[0] - median[1]), 1'000.0) << "nanoseconds";
+        best = std::min(best, t);
+    }
+    EXPECT_LT(best, 4.5);
+}
+
+TEST(check_local, only_this_machine_by_its_own_names)
+{
+    const config::settings open;
+    for (const auto* good :
+         {"localhost", "LOCALHOST:8080", "127.0.0.1", "127.0.0.1:9", "127.9.9.9:80", "[::1]", "[::1]:8080"}) {
+        EXPECT_TRUE(check_local(good, "", open).has_value()) << good;
+    }
+    for (const auto* bad :
+         {"",
+          "evil.com",
+          "evil.com:8080",
+          "localhost.evil.com",
+          "127.0.0.1.evil.com:80",
+          "[::2]:80",
+          "::1",
+          "[::1",
+          "10.0.0.1:8080",
+          "0.0.0.0:8080",
+          "localhost@evil.com"}) {
+        const auto refused = check_local(bad, "", open);
+        ASSERT_FALSE(refused.has_value()) << bad;
+        EXPECT_EQ(refused.error().what, code::forbidden);
+        EXPECT_EQ(refused.error().http_status(), 403);
+    }
+}
+
+TEST(check_local, a_configured_address_counts)
+{
+    config::settings now;
+    now.listen = {{.at = {.host = "gateway.local", .port = 8080}}};
+    EXPECT_TRUE(check_local("Gateway.local:8080", "", now).has_value());
+    EXPECT_FALSE(check_local("other.local:8080", "", now).has_value());
+}
+
+TEST(check_local, a_web_page_is_refused)
+{
+    const config::settings open;
+    for (const auto* page : {"https://evil.com", "null", "http://localhost:3000"}) {
+        const auto refused = check_local("localhost", page, open);
+        ASSERT_FALSE(refused.has_value()) << page;
+        EXPECT_EQ(refused.error().what, code::forbidden);
+    }
+}
+
+TEST(check_local, is_for_keyless_listeners)
+{
+    EXPECT_TRUE(check_local("gateway.company.com", "https://app.company.com", with_clients()).has_value());
+}
+
+TEST(admin, asks_for_its_key)
+{
+    config::settings now;
+    EXPECT_TRUE(admin_allowed("", "", now));
+    now.admin_key_digest = sha256("gw_admin");
+    EXPECT_FALSE(admin_allowed("", "", now));
+    EXPECT_FALSE(admin_allowed("Bearer gw_admi", "", now));
+    EXPECT_TRUE(admin_allowed("Bearer gw_admin", "", now));
+    EXPECT_TRUE(admin_allowed("", "gw_admin", now));
+}
+
+} // namespace
+} // namespace gw::auth
