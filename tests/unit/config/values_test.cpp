@@ -87,11 +87,27 @@ TEST(values, urls)
     EXPECT_EQ(parse_url("http://h:80/")->host_header, "h");
     EXPECT_EQ(parse_url("https://h:80/")->host_header, "h:80");
     for (const auto* bad :
-         {
-        "", "example.com", "https://", "https:///x", "//example.com", "ftp://x", "https://a b", "https://u@x",
-            "https://x?q", "https://x#f", "https://x:0", "https://x:65536", "https://x:y", "https://1.2.3",
-            "https://256.1.1.1", "https://[::zz]", "https://x\r\nEvil: 1", "https://a..b", "https://.a",
-            "https://x/%zz" EXPECT_FALSE(parse_url(bad).has_value()) << bad;
+         {"",
+          "example.com",
+          "https://",
+          "https:///x",
+          "//example.com",
+          "ftp://x",
+          "https://a b",
+          "https://u@x",
+          "https://x?q",
+          "https://x#f",
+          "https://x:0",
+          "https://x:65536",
+          "https://x:y",
+          "https://1.2.3",
+          "https://256.1.1.1",
+          "https://[::zz]",
+          "https://x\r\nEvil: 1",
+          "https://a..b",
+          "https://.a",
+          "https://x/%zz"}) {
+        EXPECT_FALSE(parse_url(bad).has_value()) << bad;
     }
 }
 
