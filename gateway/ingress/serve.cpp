@@ -52,7 +52,12 @@ std::optional<std::chrono::milliseconds> duration_of(std::string_view text)
 net::task<after> serve(client_side& from, std::size_t head_size)
 {
     request_run run(from, head_size);
-    auto done = co_await run.go();
+    result<void> done;
+    try {
+        done = co_await run.go();
+    } catch (const std::exception& bug) { // a bug, or no memory: this request's only
+        done = std::unexpected(failure{.what = code::internal, .detail = bug.what(), .close = true});
+    }
     if (!done) {
         co_await run.refuse(std::move(done).error());
     }
@@ -239,7 +244,7 @@ net::task<result<void>> request_run::read_body()
     if (!body_->unread()) {
         // From here on the outstanding read tells when the client leaves.
         watching_ = true;
-        from_.in.watch(head_size_ + body_->in_buffer() + pipelined, [this] { stop_.fire(code::client_gone); });
+        from_.in.watch(body_->in_buffer() + pipelined, [this] { stop_.fire(code::client_gone); });
     }
     co_return result<void>{};
 }

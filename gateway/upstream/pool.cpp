@@ -62,11 +62,7 @@ pool::pool(net::loop& on, net::resolver& names)
 
 pool::~pool()
 {
-    for (auto& [key, kept] : idle_) {
-        for (auto& each : kept) {
-            retire(std::move(each));
-        }
-    }
+    clear();
 }
 
 void pool::retire(std::unique_ptr<connection> it)
@@ -117,17 +113,16 @@ void pool::tick(net::time_point now)
     }
 }
 
-void pool::drop(std::string_view key)
+void pool::clear()
 {
-    const auto at = idle_.find(std::string(key));
-    if (at == idle_.end()) {
-        return;
+    auto all = std::move(idle_);
+    idle_.clear();
+    idle_total_ = 0;
+    for (auto& [key, kept] : all) {
+        for (auto& each : kept) {
+            retire(std::move(each));
+        }
     }
-    for (auto& each : at->second) {
-        retire(std::move(each));
-        --idle_total_;
-    }
-    idle_.erase(at);
 }
 
 net::task<result<lease>> pool::borrow(const peer& to, net::time_point until, net::interrupt& stop)

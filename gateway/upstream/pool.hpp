@@ -79,7 +79,7 @@ public:
     [[nodiscard]] net::task<result<lease>> borrow(const peer& to, net::time_point until, net::interrupt& stop);
 
     void tick(net::time_point now); // drops what idled too long
-    void drop(std::string_view key);
+    void clear(); // closes every idle one
     [[nodiscard]] std::size_t idle_count() const { return idle_total_; }
     [[nodiscard]] std::size_t busy_count() const { return busy_; }
 

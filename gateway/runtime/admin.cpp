@@ -1,0 +1,180 @@
+#include "runtime/admin.hpp"
+
+#include "auth/authenticate.hpp"
+
+#include <boost/asio/ip/address.hpp>
+#include <boost/beast/core/flat_buffer.hpp>
+#include <boost/beast/core/tcp_stream.hpp>
+#include <boost/beast/http/read.hpp>
+#include <boost/beast/http/string_body.hpp>
+#include <boost/beast/http/write.hpp>
+
+#include <optional>
+
+namespace gw::runtime {
+namespace {
+
+namespace beast = boost::beast;
+namespace http = beast::http;
+
+constexpr auto limit = std::chrono::seconds(10);
+constexpr std::size_t most_bytes = 64 * 1024;
+
+// The names an admin listener answers to: a web page with another name in its Host is refused (DNS rebinding).
+bool known_host(std::string_view host, const config::settings& now)
+{
+    const std::size_t colon = host.rfind(':');
+    std::string_view name = host;
+    if (colon != std::string_view::npos && host.find(']', colon) == std::string_view::npos) {
+        name = host.substr(0, colon);
+    }
+    return name == "localhost" || name == "[::1]" || name.starts_with("127.") || name == now.admin.host;
+}
+
+} // namespace
+
+class admin::connection : public std::enable_shared_from_this<admin::connection>
+{
+public:
+    using stream = beast::basic_stream<net::tcp, net::executor>;
+
+    connection(net::tcp_socket socket, const admin_answers& answers)
+        : wire_(std::move(socket))
+        , answers_(answers)
+    {
+    }
+
+    void read()
+    {
+        parser_.emplace();
+        parser_->header_limit(8 * 1024);
+        parser_->body_limit(most_bytes);
+        wire_.expires_after(limit);
+        http::async_read(wire_, buffer_, *parser_, [me = shared_from_this()](net::error_code ec, std::size_t) {
+            if (ec) {
+                return; // gone, too slow, or no HTTP: nothing to tell on this listener
+            }
+            me->answer(me->parser_->release());
+        });
+    }
+
+private:
+    using request = http::request<http::string_body>;
+    using response = http::response<http::string_body>;
+
+    void answer(const request& asked)
+    {
+        response made = decide(asked);
+        made.version(asked.version());
+        made.keep_alive(asked.keep_alive());
+        if (asked.method() == http::verb::head) {
+            made.body().clear();
+        }
+        made.prepare_payload();
+        reply_ = std::move(made);
+        wire_.expires_after(limit);
+        http::async_write(wire_, *reply_, [me = shared_from_this()](net::error_code ec, std::size_t) {
+            if (!ec && me->reply_->keep_alive()) {
+                me->read();
+            } else {
+                net::error_code ignored;
+                me->wire_.socket().shutdown(net::tcp_socket::shutdown_send, ignored);
+            }
+        });
+    }
+
+    static response text(http::status status, std::string body, std::string_view type)
+    {
+        response made(status, 11);
+        made.set(http::field::content_type, type);
+        made.body() = std::move(body);
+        return made;
+    }
+    static response error(http::status status, std::string_view code, std::string_view message)
+    {
+        std::string body = R"({"error":{"code":")";
+        body.append(code).append(R"(","message":")").append(message).append("\"}}\n");
+        return text(status, std::move(body), "application/json");
+    }
+
+    response decide(const request& asked) const
+    {
+        const auto now = answers_.now();
+        const std::string_view path = asked.target().substr(0, asked.target().find('?'));
+        if (!known_host(asked[http::field::host], *now)) {
+            return error(http::status::forbidden, "forbidden", "this Host is not one of the admin listener");
+        }
+        const bool get = asked.method() == http::verb::get || asked.method() == http::verb::head;
+        if (path == "/live" && get) {
+            return text(http::status::ok, "live\n", "text/plain");
+        }
+        if (path == "/ready" && get) {
+            const bool ready = answers_.ready();
+            return text(ready ? http::status::ok : http::status::service_unavailable, ready ? "ready\n" : "draining\n", "text/plain");
+        }
+        if (!auth::admin_allowed(asked[http::field::authorization], asked["x-api-key"], *now)) {
+            return error(http::status::unauthorized, "unauthenticated", "send the admin key as Authorization: Bearer KEY");
+        }
+        if (path == "/metrics" && get) {
+            return text(http::status::ok, answers_.metrics(), "text/plain; version=0.0.4");
+        }
+        if (path == "/workers" && get) {
+            return text(http::status::ok, answers_.workers(), "application/json");
+        }
+        if (path == "/reload") {
+            if (asked.method() != http::verb::post) {
+                response made = error(http::status::method_not_allowed, "method_not_allowed", "reload is a POST");
+                made.set(http::field::allow, "POST");
+                return made;
+            }
+            if (!asked[http::field::origin].empty()) {
+                return error(http::status::forbidden, "forbidden", "a web page may not reload");
+            }
+            auto [good, body] = answers_.reload();
+            return text(good ? http::status::ok : http::status::unprocessable_entity, std::move(body), "application/json");
+        }
+        return error(
+            http::status::not_found, "no_such_door", "the admin listener has /live, /ready, /metrics, /workers and POST /reload"
+        );
+    }
+
+    stream wire_;
+    const admin_answers& answers_;
+    beast::flat_buffer buffer_;
+    std::optional<http::request_parser<http::string_body>> parser_;
+    std::optional<response> reply_;
+};
+
+admin::admin(net::tcp_acceptor acceptor, admin_answers answers)
+    : acceptor_(std::move(acceptor))
+    , answers_(std::move(answers))
+{
+}
+
+admin::~admin() = default;
+
+void admin::start()
+{
+    accept();
+}
+
+void admin::stop()
+{
+    net::error_code ignored;
+    acceptor_.close(ignored);
+}
+
+void admin::accept()
+{
+    acceptor_.async_accept([this](net::error_code ec, net::tcp_socket socket) {
+        if (ec == net::asio::error::operation_aborted || !acceptor_.is_open()) {
+            return;
+        }
+        if (!ec) {
+            std::make_shared<connection>(std::move(socket), answers_)->read();
+        }
+        accept();
+    });
+}
+
+} // namespace gw::runtime

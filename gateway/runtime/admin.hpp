@@ -1,0 +1,43 @@
+// The admin listener: GET /live, /ready, /metrics, /workers and POST /reload, on an address of its own, loopback by
+// default. Runs on the control thread. What the answers say comes from callbacks.
+#pragma once
+
+#include "config/settings.hpp"
+#include "net/asio.hpp"
+
+#include <functional>
+#include <memory>
+#include <string>
+
+namespace gw::runtime {
+
+struct admin_answers
+{
+    std::function<bool()> ready;
+    std::function<std::string()> metrics; // Prometheus text
+    std::function<std::string()> workers; // JSON
+    std::function<std::pair<bool, std::string>()> reload; // JSON: what was loaded, or every problem
+    std::function<std::shared_ptr<const config::settings>()> now;
+};
+
+// Serves until the acceptor is closed. REQUIRES the answers outlive the io_context's run.
+class admin
+{
+public:
+    admin(net::tcp_acceptor acceptor, admin_answers answers);
+    ~admin();
+    admin(const admin&) = delete;
+    admin& operator=(const admin&) = delete;
+
+    void start();
+    void stop();
+
+private:
+    class connection;
+    void accept();
+
+    net::tcp_acceptor acceptor_;
+    admin_answers answers_;
+};
+
+} // namespace gw::runtime

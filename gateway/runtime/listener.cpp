@@ -1,0 +1,187 @@
+#include "runtime/listener.hpp"
+
+#include "telemetry/log.hpp"
+
+#include <boost/asio/error.hpp>
+#include <boost/asio/ip/address.hpp>
+#include <boost/asio/ip/v6_only.hpp>
+
+#include <sys/socket.h>
+
+namespace gw::runtime {
+namespace {
+
+// Boost 1.81 has no public option for it.
+using reuse_port = net::asio::detail::socket_option::boolean<SOL_SOCKET, SO_REUSEPORT>;
+
+std::unexpected<failure> cannot(const std::string& where, const net::error_code& ec)
+{
+    std::string text = "cannot listen on " + where + ": " + ec.message();
+    if (ec == net::asio::error::address_in_use) {
+        text += " (another program, or another fourways, listens there; --listen and --admin choose other addresses)";
+    }
+    return std::unexpected(failure{.what = code::internal, .text = std::move(text)});
+}
+
+result<net::tcp_acceptor> open(net::loop& on, const net::tcp::endpoint& at, bool first)
+{
+    const std::string where = at.address().to_string() + ":" + std::to_string(at.port());
+    net::tcp_acceptor made(on.io);
+    net::error_code ec;
+    made.open(at.protocol(), ec);
+    if (!ec) {
+        made.set_option(net::asio::socket_base::reuse_address(true), ec);
+    }
+    if (!ec && !first) {
+        made.set_option(reuse_port(true), ec);
+    }
+    if (!ec && at.address().is_v6()) {
+        made.set_option(net::asio::ip::v6_only(true), ec);
+    }
+    if (!ec) {
+        made.bind(at, ec);
+    }
+    if (!ec) {
+        made.listen(net::asio::socket_base::max_listen_connections, ec);
+    }
+    if (!ec && first) {
+        made.set_option(reuse_port(true), ec);
+    }
+    if (ec) {
+        return cannot(where, ec);
+    }
+    return made;
+}
+
+} // namespace
+
+result<net::tcp_acceptor> bind_first(net::loop& on, const config::address& at)
+{
+    net::error_code ec;
+    const std::string host = at.host == "localhost" ? "127.0.0.1" : at.host.empty() ? "0.0.0.0" : at.host;
+    const auto address = net::asio::ip::make_address(host, ec);
+    if (ec) {
+        return cannot(at.host + ":" + std::to_string(at.port), ec);
+    }
+    return open(on, {address, at.port}, true);
+}
+
+result<net::tcp_acceptor> bind_next(net::loop& on, const net::tcp::endpoint& at)
+{
+    return open(on, at, false);
+}
+
+listener::listener(dispatch::core& here, net::tcp_acceptor acceptor, std::size_t position, std::size_t most)
+    : here_(here)
+    , acceptor_(std::move(acceptor))
+    , retry_(here.loop.io)
+    , position_(position)
+    , most_(most)
+{
+    acceptor_.non_blocking(true);
+}
+
+void listener::start()
+{
+    accept();
+}
+
+void listener::accept()
+{
+    if (accepting_ || draining_ || open_ >= most_) {
+        return;
+    }
+    accepting_ = true;
+    acceptor_.async_accept([this](net::error_code ec, net::tcp_socket socket) {
+        accepting_ = false;
+        if (!ec) {
+            take(std::move(socket));
+            accept();
+            return;
+        }
+        if (ec == net::asio::error::operation_aborted || draining_) {
+            return;
+        }
+        // No descriptors, no memory: a pause, not a spin; idle upstream connections are given up first.
+        here_.pool.tick(net::never);
+        telemetry::log(telemetry::level::warning, "cannot accept", {{"why", ec.message()}});
+        retry_.expires_after(std::chrono::milliseconds(100));
+        retry_.async_wait([this](net::error_code stopped) {
+            if (!stopped) {
+                accept();
+            }
+        });
+    });
+}
+
+void listener::take(net::tcp_socket socket)
+{
+    net::error_code ignored;
+    socket.set_option(net::tcp::no_delay(true), ignored);
+    ++open_;
+    ++here_.metrics.connections_accepted;
+    ++here_.metrics.connections_open;
+    // A listener that a reload dropped keeps serving in clear text or TLS as it began.
+    const auto& contexts = here_.now->listener_tls;
+    auto tls = position_ < contexts.size() ? contexts[position_] : nullptr;
+    auto one = std::make_unique<ingress::session>(here_, std::move(socket), std::move(tls));
+    sessions_.push_back(*one);
+    net::spawn(serve_one(std::move(one)), [this](const std::exception_ptr& error) {
+        if (error) {
+            telemetry::log(telemetry::level::error, "a session ended by an exception");
+            ++here_.metrics.internal_errors;
+        }
+        ended();
+    });
+}
+
+net::task<void> listener::serve_one(std::unique_ptr<ingress::session> one)
+{
+    co_await one->run();
+}
+
+void listener::ended()
+{
+    --open_;
+    --here_.metrics.connections_open;
+    if (draining_) {
+        if (open_ == 0 && drained_) {
+            std::exchange(drained_, nullptr)();
+        }
+        return;
+    }
+    accept();
+}
+
+void listener::drain(std::function<void()> done)
+{
+    drained_ = std::move(done);
+    draining_ = true;
+    net::error_code ec;
+    acceptor_.cancel(ec);
+    // What the kernel has accepted for us already is served.
+    while (true) {
+        net::tcp_socket socket(here_.loop.io);
+        acceptor_.accept(socket, ec);
+        if (ec) {
+            break;
+        }
+        take(std::move(socket));
+    }
+    acceptor_.close(ec);
+    for (auto& each : sessions_) {
+        each.end_when_idle();
+    }
+    if (open_ == 0 && drained_) {
+        std::exchange(drained_, nullptr)();
+    }
+}
+
+void listener::abort()
+{
+    for (auto& each : sessions_) {
+        each.abort();
+    }
+}
+
+} // namespace gw::runtime

@@ -1,0 +1,52 @@
+// Accepts client connections on one core and starts their sessions. One per core and listen address, used on that core's
+// thread. Over the connection limit it stops accepting: what waits, waits in the kernel's backlog.
+#pragma once
+
+#include "config/settings.hpp"
+#include "dispatch/core.hpp"
+#include "ingress/session.hpp"
+#include "net/asio.hpp"
+
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+
+namespace gw::runtime {
+
+// Binds and listens. The first acceptor of an address takes it alone, so a second instance is refused, and then lets the
+// acceptors of the other cores join (SO_REUSEPORT).
+//   port      0 picks a free one
+//   errors    internal; text names the address and the reason
+[[nodiscard]] result<net::tcp_acceptor> bind_first(net::loop& on, const config::address& at);
+[[nodiscard]] result<net::tcp_acceptor> bind_next(net::loop& on, const net::tcp::endpoint& at);
+
+class listener
+{
+public:
+    listener(dispatch::core& here, net::tcp_acceptor acceptor, std::size_t position, std::size_t most);
+
+    void start();
+    // Accepts what is queued already, then closes; sessions end when they idle. `done` is called when none is left.
+    void drain(std::function<void()> done);
+    void abort(); // cuts what is left
+    [[nodiscard]] std::size_t open() const { return open_; }
+
+private:
+    void accept();
+    void take(net::tcp_socket socket);
+    [[nodiscard]] net::task<void> serve_one(std::unique_ptr<ingress::session> one);
+    void ended();
+
+    dispatch::core& here_;
+    net::tcp_acceptor acceptor_;
+    net::timer retry_;
+    std::size_t position_; // in the settings' listen list: its TLS context
+    std::size_t most_;
+    std::size_t open_ = 0;
+    bool accepting_ = false;
+    bool draining_ = false;
+    ingress::session_list sessions_;
+    std::function<void()> drained_;
+};
+
+} // namespace gw::runtime

@@ -1,0 +1,482 @@
+#include "runtime/runtime.hpp"
+
+#include "dispatch/core.hpp"
+#include "payload/spool.hpp"
+#include "runtime/admin.hpp"
+#include "runtime/listener.hpp"
+#include "runtime/watch.hpp"
+#include "telemetry/log.hpp"
+#include "wire/json_text.hpp"
+
+#include <boost/asio/signal_set.hpp>
+
+#include <algorithm>
+#include <atomic>
+#include <condition_variable>
+#include <csignal>
+#include <cstdio>
+#include <mutex>
+#include <thread>
+#include <tuple>
+#include <unistd.h>
+
+namespace gw::runtime {
+namespace {
+
+using telemetry::level;
+using telemetry::log;
+
+payloads::spool_limits spool_of(const config::settings& now)
+{
+    payloads::spool_limits made;
+    made.dir = now.spool.dir;
+    made.memory_per_body = now.spool.memory_per_body;
+    made.memory = now.spool.memory;
+    made.disk = now.spool.disk;
+    return made;
+}
+
+void worker_line(workers::severity how, std::string_view text, const workers::log_fields& fields)
+{
+    const level as = how == workers::severity::error     ? level::error
+                     : how == workers::severity::warning ? level::warning
+                                                         : level::info;
+    log(as, text, fields);
+}
+
+// One core with its thread and its listeners.
+struct unit
+{
+    explicit unit(dispatch::process& shared)
+        : core(shared)
+    {
+    }
+    dispatch::core core;
+    std::vector<std::unique_ptr<listener>> listeners;
+    std::thread thread;
+    std::size_t draining = 0; // listeners that still have sessions
+};
+
+} // namespace
+
+class runtime::parts
+{
+public:
+    parts(options how, std::shared_ptr<const config::settings> first)
+        : how_(std::move(how))
+        , settings_(std::move(first))
+        , store_(spool_of(*settings_))
+        , workers_(worker_line, how_.executable)
+        , records_(STDOUT_FILENO)
+        , shared_{.names = names_, .store = store_, .known = known_, .workers = workers_, .records = records_, .version = how_.version}
+        , signals_(control_.io)
+        , drain_limit_(control_.io)
+        , started_(std::chrono::steady_clock::now())
+    {
+    }
+
+    int run();
+
+private:
+    result<void> bind();
+    void start();
+    void wait_for_signals();
+    std::pair<bool, std::string> reload(std::string_view because);
+    void publish(const std::shared_ptr<const dispatch::snapshot>& next);
+    void drain();
+    void stop_cores();
+    std::string metrics();
+    std::string workers_json() const;
+    void each_core(const std::function<void(unit&)>& call); // on the core's thread; waits for all
+
+    options how_;
+    std::shared_ptr<const config::settings> settings_; // control thread
+    std::shared_ptr<const dispatch::snapshot> snapshot_;
+    net::resolver names_;
+    payloads::spool store_;
+    dispatch::standing known_;
+    workers::supervisor workers_;
+    telemetry::line_writer records_;
+    dispatch::process shared_;
+
+    net::loop control_;
+    std::vector<std::unique_ptr<unit>> units_;
+    std::unique_ptr<admin> admin_;
+    std::string admin_at_;
+    net::asio::basic_signal_set<net::executor> signals_;
+    net::timer drain_limit_;
+    std::unique_ptr<file_watch> watch_;
+    std::chrono::steady_clock::time_point started_;
+    bool draining_ = false;
+    std::size_t cores_draining_ = 0;
+    std::uint64_t reloads_ = 0;
+    std::uint64_t failed_reloads_ = 0;
+};
+
+runtime::runtime(options how, std::shared_ptr<const config::settings> first)
+    : parts_(std::make_unique<parts>(std::move(how), std::move(first)))
+{
+}
+
+runtime::~runtime() = default;
+
+int runtime::run()
+{
+    return parts_->run();
+}
+
+int runtime::parts::run()
+{
+    auto first = dispatch::make_snapshot(settings_);
+    if (!first) {
+        std::fprintf(stderr, "fourways: %s\n", first.error().text.c_str());
+        return 2;
+    }
+    snapshot_ = *first;
+    const unsigned cores = how_.threads != 0 ? how_.threads : std::max(1U, std::thread::hardware_concurrency());
+    for (unsigned i = 0; i < cores; ++i) {
+        units_.push_back(std::make_unique<unit>(shared_));
+        units_.back()->core.now = snapshot_;
+    }
+    auto bound = bind();
+    if (!bound) {
+        std::fprintf(stderr, "fourways: %s\n", bound.error().text.c_str());
+        workers_.stop();
+        return 1;
+    }
+    for (const auto& each : settings_->notes) {
+        log(level::info, each);
+    }
+    start();
+    control_.run();
+    stop_cores();
+    workers_.stop();
+    log(level::info, "stopped");
+    return 0;
+}
+
+result<void> runtime::parts::bind()
+{
+    std::string listening;
+    for (std::size_t i = 0; i < settings_->listen.size(); ++i) {
+        const auto& where = settings_->listen[i];
+        net::tcp::endpoint at;
+        for (std::size_t k = 0; k < units_.size(); ++k) {
+            auto& core = units_[k]->core;
+            auto acceptor = k == 0 ? bind_first(core.loop, where.at) : bind_next(core.loop, at);
+            if (!acceptor) {
+                return fail(acceptor);
+            }
+            if (k == 0) {
+                at = acceptor->local_endpoint();
+            }
+            const std::size_t most = std::max<std::size_t>(1, settings_->limits.connections / units_.size());
+            units_[k]->listeners.push_back(std::make_unique<listener>(core, std::move(*acceptor), i, most));
+        }
+        const std::string host = where.at.host.find(':') != std::string::npos ? "[" + where.at.host + "]" : where.at.host;
+        listening += listening.empty() ? "" : ", ";
+        listening += (where.certificate.empty() ? "http://" : "https://") + host + ":" + std::to_string(at.port());
+    }
+
+    auto acceptor = bind_first(control_, settings_->admin);
+    if (!acceptor) {
+        return fail(acceptor);
+    }
+    admin_at_ = "http://" + settings_->admin.host + ":" + std::to_string(acceptor->local_endpoint().port());
+    admin_ = std::make_unique<admin>(
+        std::move(*acceptor),
+        admin_answers{
+            .ready = [this] { return !draining_; },
+            .metrics = [this] { return metrics(); },
+            .workers = [this] { return workers_json(); },
+            .reload = [this] { return reload("POST /reload"); },
+            .now = [this] { return settings_; }
+        }
+    );
+
+    // The ready line comes before any access record: the writer is not in use yet.
+    records_.put("fourways: listening on " + listening + " (admin " + admin_at_ + ")\n", 0);
+    return {};
+}
+
+void runtime::parts::start()
+{
+    sigset_t blocked;
+    sigemptyset(&blocked);
+    for (const int each : {SIGTERM, SIGINT, SIGHUP}) {
+        sigaddset(&blocked, each);
+    }
+    ::signal(SIGPIPE, SIG_IGN);
+    wait_for_signals();
+    for (auto& each : units_) {
+        unit& mine = *each;
+        mine.core.loop.each_tick([&mine, n = 0](net::time_point now) mutable {
+            mine.core.pool.tick(now);
+            if (++n % 2 == 0) {
+                mine.core.log.flush();
+            }
+        });
+        for (auto& one : mine.listeners) {
+            one->start();
+        }
+        mine.thread = std::thread([&mine, blocked] {
+            ::pthread_sigmask(SIG_BLOCK, &blocked, nullptr); // signals are the control thread's
+            mine.core.loop.run();
+            mine.core.log.flush();
+        });
+    }
+    admin_->start();
+    if (!how_.config.empty()) {
+        watch_ = std::make_unique<file_watch>(control_.io, [this] { (void)reload("a changed file"); });
+        watch_->files(watched_files(how_.config, *settings_));
+    }
+}
+
+void runtime::parts::wait_for_signals()
+{
+    net::error_code ignored;
+    for (const int each : {SIGTERM, SIGINT, SIGHUP}) {
+        signals_.add(each, ignored);
+    }
+    signals_.async_wait([this](net::error_code ec, int which) {
+        if (ec) {
+            return;
+        }
+        if (which == SIGHUP) {
+            (void)reload("SIGHUP");
+        } else if (draining_) {
+            log(level::warning, "second signal: ending now");
+            control_.stop();
+            return;
+        } else {
+            drain();
+        }
+        wait_for_signals();
+    });
+}
+
+// ---- reload ----
+
+std::pair<bool, std::string> runtime::parts::reload(std::string_view because)
+{
+    const auto refuse = [this, because](std::string_view text, const std::string& problems) {
+        ++failed_reloads_;
+        log(level::error, "reload failed, the old settings stay", {{"because", std::string(because)}, {"problem", std::string(text)}});
+        return std::make_pair(false, R"({"reloaded":false,"problems":[)" + problems + "]}\n");
+    };
+    const auto quoted = [](std::string_view text) {
+        std::string made;
+        wire::append_json_string(made, text);
+        return made;
+    };
+    if (how_.config.empty()) {
+        return refuse("there is no policy file to load again", quoted("there is no policy file to load again"));
+    }
+    const auto loaded = config::load_file(how_.config, how_.environment, how_.flags);
+    if (!loaded) {
+        std::string all;
+        std::string first;
+        for (const auto& each : loaded.error()) {
+            const std::string text = config::to_string(each);
+            first = first.empty() ? text : first;
+            all += (all.empty() ? "" : ",") + quoted(text);
+        }
+        return refuse(first, all);
+    }
+    auto next = dispatch::make_snapshot(*loaded);
+    if (!next) {
+        return refuse(next.error().text, quoted(next.error().text));
+    }
+    const auto same_listeners = std::ranges::equal((*loaded)->listen, settings_->listen, [](const auto& a, const auto& b) {
+        return a.at == b.at && a.certificate.empty() == b.certificate.empty();
+    });
+    if (!same_listeners || (*loaded)->admin != settings_->admin) {
+        log(level::warning, "another listen or admin address needs a restart; the rest of the policy is used from now on");
+    }
+    settings_ = *loaded;
+    snapshot_ = *next;
+    ++reloads_;
+    workers_.keep(*settings_); // before a request meets the new settings
+    publish(snapshot_);
+    if (watch_) {
+        watch_->files(watched_files(how_.config, *settings_));
+    }
+    log(level::info, "reloaded", {{"because", std::string(because)}});
+    for (const auto& each : settings_->notes) {
+        log(level::info, each);
+    }
+    return {true, R"({"reloaded":true,"models":)" + std::to_string(settings_->models.size()) + "}\n"};
+}
+
+void runtime::parts::publish(const std::shared_ptr<const dispatch::snapshot>& next)
+{
+    for (auto& each : units_) {
+        each->core.loop.post([&core = each->core, next] { core.now = next; });
+    }
+}
+
+// ---- the end ----
+
+void runtime::parts::drain()
+{
+    draining_ = true;
+    log(level::info, "draining", {{"limit_ms", std::to_string(settings_->limits.drain.count())}});
+    cores_draining_ = units_.size();
+    for (auto& each : units_) {
+        unit& mine = *each;
+        mine.core.loop.post([this, &mine] {
+            mine.core.draining = true;
+            mine.draining = mine.listeners.size();
+            for (auto& one : mine.listeners) {
+                one->drain([this, &mine] {
+                    if (--mine.draining == 0) {
+                        control_.post([this] {
+                            if (--cores_draining_ == 0) {
+                                control_.stop();
+                            }
+                        });
+                    }
+                });
+            }
+        });
+    }
+    drain_limit_.expires_after(settings_->limits.drain);
+    drain_limit_.async_wait([this](net::error_code ec) {
+        if (ec) {
+            return;
+        }
+        log(level::warning, "the drain limit is over; what is left is cut");
+        for (auto& each : units_) {
+            each->core.loop.post([&mine = *each] {
+                for (auto& one : mine.listeners) {
+                    one->abort();
+                }
+            });
+        }
+        drain_limit_.expires_after(std::chrono::seconds(2));
+        drain_limit_.async_wait([this](net::error_code) { control_.stop(); });
+    });
+}
+
+void runtime::parts::stop_cores()
+{
+    if (admin_) {
+        admin_->stop();
+    }
+    for (auto& each : units_) {
+        each->core.loop.post([&mine = *each] {
+            mine.core.pool.clear();
+            // Reads of the connections just closed complete first.
+            mine.core.loop.post([&mine] { mine.core.loop.post([&mine] { mine.core.loop.stop(); }); });
+        });
+    }
+    for (auto& each : units_) {
+        if (each->thread.joinable()) {
+            each->thread.join();
+        }
+    }
+}
+
+// ---- what it tells ----
+
+void runtime::parts::each_core(const std::function<void(unit&)>& call)
+{
+    struct meeting
+    {
+        std::mutex guard;
+        std::condition_variable done;
+        std::size_t left = 0;
+    };
+    const auto wait = std::make_shared<meeting>();
+    wait->left = units_.size();
+    for (auto& each : units_) {
+        each->core.loop.post([wait, &mine = *each, call] {
+            const std::lock_guard lock(wait->guard);
+            call(mine);
+            if (--wait->left == 0) {
+                wait->done.notify_all();
+            }
+        });
+    }
+    std::unique_lock lock(wait->guard);
+    wait->done.wait_for(lock, std::chrono::seconds(5), [&] { return wait->left == 0; });
+}
+
+std::string runtime::parts::metrics()
+{
+    const auto sum = std::make_shared<telemetry::core_metrics>();
+    each_core([sum](unit& mine) {
+        mine.core.metrics.idle_upstream = mine.core.pool.idle_count();
+        mine.core.metrics.busy_upstream = mine.core.pool.busy_count();
+        sum->add(mine.core.metrics);
+    });
+    telemetry::process_metrics process;
+    const auto add = [&process](std::string name, std::string help, std::string labels, double value, bool counter = false) {
+        process.values.push_back({std::move(name), std::move(help), std::move(labels), value, counter});
+    };
+    using telemetry::label;
+    add("fourways_build_info", "The version that runs.", label("version", how_.version), 1);
+    add("fourways_uptime_seconds", "Seconds since the start.", "", std::chrono::duration<double>(std::chrono::steady_clock::now() - started_).count());
+    add("fourways_reloads_total", "Policies loaded while running.", "", static_cast<double>(reloads_), true);
+    add("fourways_reload_failed_total", "Policies that could not be loaded.", "", static_cast<double>(failed_reloads_), true);
+    add("fourways_access_records_dropped_total", "Access records lost since stdout was not read.", "", static_cast<double>(records_.dropped()), true);
+    const auto spool = store_.now();
+    add("fourways_spool_memory_bytes", "Memory reserved for bodies.", "", static_cast<double>(spool.memory));
+    add("fourways_spool_disk_bytes", "Disk reserved for bodies.", "", static_cast<double>(spool.disk));
+    add("fourways_spool_refused_total", "Bodies refused for want of space.", "", static_cast<double>(spool.refused), true);
+
+    const auto now = std::chrono::steady_clock::now();
+    const auto resting = known_.resting(now);
+    add("fourways_cooldowns", "Upstreams, models and tokens that rest now.", "", static_cast<double>(resting.size()));
+    const auto counters = known_.counters();
+    add("fourways_retries_refused_total", "Attempts that the retry budget refused.", "", static_cast<double>(counters.retries_refused), true);
+    add("fourways_probes_total", "Probes sent when a cooldown ended.", "", static_cast<double>(counters.probes), true);
+    add("fourways_requests_waiting", "Requests that wait for a slot or a probe.", "", static_cast<double>(counters.waiting));
+    for (const auto& each : known_.places()) {
+        const std::string who = label("upstream", each.upstream) + (each.model.empty() ? "" : "," + label("model", each.model));
+        add("fourways_upstream_in_flight", "Requests in flight.", who, static_cast<double>(each.in_flight));
+        add("fourways_upstream_limit", "How many may be in flight; 0: no limit.", who, static_cast<double>(each.learned != 0 ? each.learned : each.limit));
+    }
+    for (const auto& each : workers_.snapshot()) {
+        const std::string who = label("upstream", each.upstream) + "," + label("model", each.model);
+        add("fourways_worker_ready", "1: the worker is ready.", who, each.state == "ready" ? 1 : 0);
+        add("fourways_worker_starts_total", "Starts of the worker.", who, static_cast<double>(each.starts), true);
+        add("fourways_worker_crashes_total", "Crashes of the worker.", who, static_cast<double>(each.crashes), true);
+    }
+    // Samples of one name stand together.
+    std::ranges::sort(process.values, {}, [](const auto& each) { return std::tie(each.name, each.labels); });
+    return telemetry::render(*sum, process);
+}
+
+std::string runtime::parts::workers_json() const
+{
+    std::string out = R"({"workers":[)";
+    bool first = true;
+    const auto text = [&out](std::string_view name, std::string_view value) {
+        out += ',';
+        wire::append_json_string(out, name);
+        out += ':';
+        wire::append_json_string(out, value);
+    };
+    for (const auto& each : workers_.snapshot()) {
+        out += first ? R"({"upstream":)" : R"(,{"upstream":)";
+        first = false;
+        wire::append_json_string(out, each.upstream);
+        text("model", each.model);
+        text("state", each.state);
+        out += R"(,"pid":)" + std::to_string(each.pid) + R"(,"port":)" + std::to_string(each.port) + R"(,"in_flight":)" +
+               std::to_string(each.in_flight) + R"(,"starts":)" + std::to_string(each.starts) + R"(,"crashes":)" +
+               std::to_string(each.crashes);
+        text("last_end", each.last_end);
+        out += R"(,"last_lines":[)";
+        for (std::size_t i = 0; i < each.last_lines.size(); ++i) {
+            out += i == 0 ? "" : ",";
+            wire::append_json_string(out, each.last_lines[i]);
+        }
+        out += "]}";
+    }
+    out += "]}\n";
+    return out;
+}
+
+} // namespace gw::runtime
