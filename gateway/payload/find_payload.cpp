@@ -219,6 +219,10 @@ data_url parse_data_url(std::string_view text)
         return {};
     }
     auto head = text.substr(5, comma - 5);
+    // Lengths are counted in characters, so only plain ones are taken for a prefix.
+    if (!std::ranges::all_of(head, [](char each) { return each >= ' ' && each <= '~'; })) {
+        return {};
+    }
     data_url made{.length = comma + 1};
     constexpr auto mark = ";base64"sv;
     if (head.size() >= mark.size() && starts_with_any_case(head.substr(head.size() - mark.size()), mark)) {

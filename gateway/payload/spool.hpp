@@ -24,6 +24,9 @@ namespace gw::payloads {
 
 class spool;
 
+// `overloaded`, with a time to try again.
+[[nodiscard]] failure out_of_space(std::string detail);
+
 // What is to happen when there is no space for a copy of the body.
 enum class copies : std::uint8_t {
     required, // the body is whole before it is used (JSON, chunked): no space is `overloaded`
@@ -107,6 +110,9 @@ private:
     friend class reservation;
     friend class replay;
 
+    // Counts what must not be refused: a reader's buffer.
+    void charge_memory(std::uint64_t more) { memory_.fetch_add(more, std::memory_order_relaxed); }
+    void release_memory(std::uint64_t less) { memory_.fetch_sub(less, std::memory_order_relaxed); }
     bool take_memory(reservation& into, std::uint64_t more);
     bool take_disk(reservation& into, std::uint64_t more);
     void submit(std::move_only_function<void()> job);
