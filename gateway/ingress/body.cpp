@@ -373,7 +373,8 @@ net::task<result<void>> body::wait_whole()
 
 void body::drop_copy()
 {
-    if (log_) {
+    if (log_ && !dropped_) {
+        dropped_ = log_->replayable();
         log_->keep_copy(false);
     }
 }

@@ -51,7 +51,8 @@ public:
     [[nodiscard]] std::uint64_t size() const { return log_ ? log_->size() : memory_.size(); }
     // Bytes of the connection's buffer that belong to this request and are done with now.
     [[nodiscard]] std::size_t in_buffer() const { return in_buffer_; }
-    [[nodiscard]] bool without_copy() const { return log_ && !log_->replayable(); }
+    // The copy was lost for want of space.
+    [[nodiscard]] bool without_copy() const { return log_ && !dropped_ && !log_->replayable(); }
 
 private:
     [[nodiscard]] net::task<void> receive();
@@ -83,6 +84,7 @@ private:
     bool whole_ = false;
     bool receiving_ = false;
     bool ending_ = false;
+    bool dropped_ = false; // the copy is not wanted any more
     std::optional<failure> failed_;
     std::unique_ptr<net::event> changed_; // receiving ended, or the log wants more
     std::unique_ptr<net::event> waiters_; // wait_whole(), first bytes
