@@ -44,8 +44,9 @@ struct json_member
 
 struct json_long_string
 {
-    std::string path;                  // RFC 6901 pointer, "" for the root
-    byte_range where;                  // between the quotes
+    std::string path; // RFC 6901 pointer, "" for the root; ambiguous where a nested object repeats a key:
+                      // `where` is not
+    byte_range where; // between the quotes
     std::uint64_t escapes_removed = 0; // unescaped size = where.size() - escapes_removed
     bool escaped = false;              // holds at least one backslash
     std::uint8_t padding = 0;          // trailing `=` after unescaping, at most 3: what base64 sizes need

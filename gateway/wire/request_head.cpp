@@ -255,9 +255,10 @@ private:
                 return false;
             }
             const char found = bytes_[at_];
-            if (c == '?' && (found == '0' || found == '1')) {
+            const bool minor = c == '?' && (found == '0' || found == '1');
+            if (minor) {
                 out_.minor = found - '0';
-            } else if (c != found) {
+            } else if (c == '?' || c != found) {
                 if ((c == '1' || c == '?') && found >= '0' && found <= '9') {
                     return refuse_head(
                         code::bad_version, "this version of HTTP is not spoken here; use HTTP/1.1"

@@ -88,7 +88,7 @@ private:
                 out_.status = out_.status * 10 + (found - '0');
             } else if (c == '?' && (found == '0' || found == '1')) {
                 out_.minor = found - '0';
-            } else if (c != found) {
+            } else if (c == '#' || c == '?' || c != found) {
                 return bad_byte(at_, "status line", "no `HTTP/1.x` and a status of three digits");
             }
             ++at_;

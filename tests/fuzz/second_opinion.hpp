@@ -4,16 +4,20 @@
 
 #include <boost/asio/buffer.hpp>
 #include <boost/beast/http/empty_body.hpp>
+#include <boost/beast/http/error.hpp>
 #include <boost/beast/http/parser.hpp>
 
-#include <optional>
+#include <cstddef>
 #include <string_view>
 
 namespace gw {
 
-// The parser after the head, nullopt if Beast refuses it.
+enum class opinion { accepted, refused, about_connection };
+
+// Gives a whole head to `parser`. about_connection: it is refused for the value of Connection or
+// Proxy-Connection alone.
 template <bool is_request>
-bool beast_accepts(
+opinion ask_beast(
     std::string_view head, boost::beast::http::parser<is_request, boost::beast::http::empty_body>& parser
 )
 {
@@ -23,12 +27,15 @@ bool beast_accepts(
     boost::beast::error_code problem;
     while (!parser.is_header_done()) {
         const std::size_t used = parser.put(boost::asio::buffer(head), problem);
+        if (problem == boost::beast::http::error::bad_value) {
+            return opinion::about_connection;
+        }
         if (problem || used == 0) {
-            return false;
+            return opinion::refused;
         }
         head.remove_prefix(used);
     }
-    return true;
+    return opinion::accepted;
 }
 
 } // namespace gw

@@ -183,6 +183,7 @@ std::vector<refusal> refusals()
         {"tab between", "GET\t/ HTTP/1.1\r\nHost: a\r\n\r\n", framing_code, 400},
         {"space in the target", "GET /a b HTTP/1.1\r\nHost: a\r\n\r\n", framing_code, 400},
         {"lowercase protocol", "GET / http/1.1\r\nHost: a\r\n\r\n", framing_code, 400},
+        {"a placeholder for the version", "GET / HTTP/1.?\r\nHost: a\r\n\r\n", framing_code, 400},
         {"another protocol", "GET / ICY/1.1\r\nHost: a\r\n\r\n", framing_code, 400},
         {"HTTP/1.2", crlf("GET / HTTP/1.2\nHost: a\n\n"), code::bad_version, 505},
         {"HTTP/2.0", crlf("GET / HTTP/2.0\nHost: a\n\n"), code::bad_version, 505},

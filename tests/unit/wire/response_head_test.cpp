@@ -24,6 +24,8 @@ const std::vector<refusal>& refusals()
         {"lowercase protocol", "http/1.1 200 OK\r\n\r\n"},
         {"version 2", "HTTP/2.0 200 OK\r\n\r\n"},
         {"version 1.2", "HTTP/1.2 200 OK\r\n\r\n"},
+        {"a placeholder for the version", "HTTP/1.? 200 OK\r\n\r\n"},
+        {"placeholders for the status", "HTTP/1.1 ##0 OK\r\n\r\n"},
         {"two-digit status", "HTTP/1.1 20 OK\r\n\r\n"},
         {"four-digit status", "HTTP/1.1 2000 OK\r\n\r\n"},
         {"status glued to the reason", "HTTP/1.1 200OK\r\n\r\n"},
