@@ -97,6 +97,7 @@ core::run::run(asio::io_context& context, launched&& from, ready_worker at, std:
       control(context, asio::local::stream_protocol(), from.control.release()),
       output(context, from.output.release()), pause(context), splitter(std::move(secret)), second(launched_at)
 {
+    output.non_blocking(true);
 }
 
 core::core(log_fn log, std::string executable, const rhythm& times)

@@ -137,24 +137,25 @@ void life::became_ready(time_point now)
 
 bool life::ended(time_point now, bool port_taken)
 {
-    const state before = state_;
-    state_ = state::stopped;
     in_flight_ = 0;
 
     // Asked for: whoever came meanwhile gets a new one.
-    if (before == state::stopping) {
+    if (state_ == state::stopping) {
+        state_ = state::stopped;
         if (retired_since_ || closed_) {
             wanted_ = false;
             return true;
         }
         return false;
     }
-    if (before == state::starting && port_taken && ++ports_tried_ < port_tries) {
+    if (state_ == state::starting && port_taken && ++ports_tried_ < port_tries) {
+        state_ = state::stopped;
         return false;
     }
     if (!condemned_) {
         crash(now);
     }
+    state_ = state::stopped;
     condemned_ = false;
     wanted_ = false;
     ports_tried_ = 0;
