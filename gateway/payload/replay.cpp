@@ -674,13 +674,13 @@ const failure* replay::reader::failed() const
         .text = "the request's body cannot be sent again",
         .detail = "replay: a reader asked for bytes that were dropped",
     };
-    if (now() != state::failed || log_ == nullptr) {
+    if (now() != state::failed) {
         return nullptr;
     }
     if (failed_ != nullptr) {
         return failed_.get();
     }
-    return log_->failed_ != nullptr ? log_->failed_.get() : &lost;
+    return log_ != nullptr && log_->failed_ != nullptr ? log_->failed_.get() : &lost;
 }
 
 std::optional<std::string_view> replay::reader::take(std::size_t max)

@@ -1,8 +1,7 @@
 // A body as a replayable source: one growing log, one writer (the client's connection), independent readers
 // (the attempts). What outgrows memory goes to a file of the spool. Owned by one request; everything here is
-// called on the thread of its core, and every callback runs there: from inside append(), adopt(),
-// finish(), fail() and keep_copy(), or posted. No call ever waits or touches a
-// file.
+// called on the thread of its core, and every callback runs there: from inside append(), adopt(), finish(),
+// fail() and keep_copy(), or posted. No call ever waits or touches a file.
 //
 // Where the bytes are. Positions count from the body's first byte.
 //
@@ -193,7 +192,7 @@ public:
     // Calls once, as soon as the state is not waiting; at once if so already. Replaces an earlier one; an
     // empty function takes it back.
     void when_ready(std::move_only_function<void()> then);
-    // Why the state is failed; null when it is not, or when the replay is gone.
+    // Why the state is failed; null when it is not.
     [[nodiscard]] const failure* failed() const;
 
 private:
