@@ -36,7 +36,8 @@ TEST(json_walk, the_examples_of_rfc_6901)
 
 TEST(json_walk, deep_and_spaced)
 {
-    constexpr std::string_view document = " { \"a\" : [ 1 , { \"b\" : [ [ ] , \"}]\\\"\" , -1e5 ] } ] , \"c\" : null } \n";
+    constexpr std::string_view document =
+        " { \"a\" : [ 1 , { \"b\" : [ [ ] , \"}]\\\"\" , -1e5 ] } ] , \"c\" : null } \n";
     EXPECT_EQ(value(document, "/a/1/b/1"), R"("}]\"")");
     EXPECT_EQ(value(document, "/a/1/b/2"), "-1e5");
     EXPECT_EQ(value(document, "/a/1/b/0"), "[ ]");
@@ -48,7 +49,8 @@ TEST(json_walk, deep_and_spaced)
 TEST(json_walk, nothing_there)
 {
     constexpr std::string_view document = R"({"a":[1,2],"b":"text"})";
-    for (const std::string_view pointer : {"/x", "/a/2", "/a/-", "/a/01", "/a/x", "/a/0/0", "/b/0", "a", "/a/99999999999999999999"}) {
+    for (const std::string_view pointer :
+         {"/x", "/a/2", "/a/-", "/a/01", "/a/x", "/a/0/0", "/b/0", "a", "/a/99999999999999999999"}) {
         EXPECT_EQ(value(document, pointer), std::nullopt) << pointer;
     }
 }
