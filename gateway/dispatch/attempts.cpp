@@ -112,7 +112,7 @@ attempts::next_step attempts::next(time_point now)
         one.news.leave(); // whoever still waits sits down again below
     }
 
-    if (over_ || final_ || !sendable_) {
+    if (over_ || final_ || (written_ && !sendable_)) {
         return end(std::nullopt, now);
     }
     if (now >= options_.deadline) {
@@ -340,7 +340,7 @@ attempts::give_up attempts::end(std::optional<reason> because, time_point now)
 
         // When the first of its tokens is free. One that is free now needs no word.
         std::optional<block> least;
-        bool free = here.out;
+        bool free = false;
         const auto look = [&](const config::token* with) {
             if (const std::optional<block> why = standing_.look(subject_of(i, with), now)) {
                 keep_better(least, *why);
@@ -359,9 +359,8 @@ attempts::give_up attempts::end(std::optional<reason> because, time_point now)
 
         const bool rests = !free && least;
         if (here.last) {
-            answer.told(
-                to, *here.last, rests ? std::optional<nanoseconds>(least->until - now) : std::nullopt
-            );
+            const time_point free_at = rests ? least->until : std::max(here.not_before, now);
+            answer.told(to, *here.last, free_at - now);
         }
         if (here.slot || here.noted == reason::full) {
             answer.full(to);
@@ -407,6 +406,9 @@ void attempts::skip(std::size_t candidate, reason because, failure why)
 bool attempts::sending(time_point now)
 {
     assert(now_);
+    if (now_->written) {
+        return true; // a further exchange of the same conversation
+    }
     if (!standing_.cooling.confirm(subject_of(now_->candidate, now_->with), now_->probe, now)) {
         take_back(*now_);
         now_.reset();
@@ -414,12 +416,15 @@ bool attempts::sending(time_point now)
     }
     now_->written = true;
     now_->sent = now;
+    written_ = true;
     return true;
 }
 
 void attempts::content(int status, time_point now)
 {
-    assert(now_);
+    if (!now_) {
+        return;
+    }
     committed_ = true;
     story_.back().status = status;
     story_.back().took = since(now_->began, now);
@@ -428,7 +433,9 @@ void attempts::content(int status, time_point now)
 
 void attempts::told(const verdict& what, time_point now, wall_time wall)
 {
-    assert(now_);
+    if (!now_) {
+        return; // it was taken back: too late for the probe, or skipped
+    }
     exchange done = std::move(*now_);
     now_.reset();
     verdict is = what;

@@ -101,20 +101,21 @@ public:
     void skip(std::size_t candidate, reason because, failure why);
 
     // Right before the first byte of the head. False: too late to be the probe; write nothing and call
-    // next().
+    // next(). Always true for the further exchanges of a conversation.
     [[nodiscard]] bool sending(time_point now);
 
     // First content of a good answer: from here on nothing is sent again, and what was probed works.
     void content(int status, time_point now);
 
-    // What the attempt came to. An `ok` needs no content() before.
+    // What the attempt came to. An `ok` needs no content() before. Ignored when sending() or skip() ended it
+    // already.
     void told(const verdict& what, time_point now, wall_time wall);
 
     void left(time_point now);        // the client went away
     void out_of_time(time_point now); // the request's deadline ended the attempt: nobody's failure
 
     void body_arrived() { body_whole_ = true; } // it is whole now: this request may be a probe
-    void body_dropped() { sendable_ = false; }  // no copy is left: nothing can be sent again
+    void body_dropped() { sendable_ = false; }  // no copy is left: after a first byte nothing more is sent
     void set_deadline(time_point when) { options_.deadline = when; }
     [[nodiscard]] time_point deadline() const { return options_.deadline; }
 
@@ -186,7 +187,8 @@ private:
 
     attempt_options options_;
     bool body_whole_;
-    bool sendable_ = true;
+    bool sendable_ = true;             // the body can be read (again)
+    bool written_ = false;             // some upstream got a byte of it
     bool committed_ = false;           // content went to the client
     bool stopped_ = false;             // nothing but the next token may be tried
     bool over_ = false;                // nothing at all

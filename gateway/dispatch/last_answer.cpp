@@ -113,13 +113,11 @@ void last_answer::offer(int hope, failure what)
     }
 }
 
-void last_answer::told(
-    const config::upstream& by, const verdict& what, std::optional<std::chrono::nanoseconds> left
-)
+void last_answer::told(const config::upstream& by, const verdict& what, std::chrono::nanoseconds left)
 {
     failure made = to_failure(by, what);
-    if (left && made.retry_after) {
-        made.retry_after = at_least_one(*left);
+    if (made.retry_after) {
+        made.retry_after = at_least_one(left);
     }
     offer(hope_of(what.what), std::move(made));
 }

@@ -20,12 +20,8 @@ namespace gw::dispatch {
 class last_answer
 {
 public:
-    // An answer, or its absence. `left`: it rests for so long since; else the time that the verdict tells.
-    void told(
-        const config::upstream& by,
-        const verdict& what,
-        std::optional<std::chrono::nanoseconds> left = std::nullopt
-    );
+    // An answer, or its absence. `left`: so long waiting helps, where it helps.
+    void told(const config::upstream& by, const verdict& what, std::chrono::nanoseconds left);
     // It rests, warms or is probed, and was not asked; free in `left` (never told as less than a second).
     void resting(const config::upstream& by, const block& why, std::chrono::nanoseconds left);
     // Its slots are in use, and so are the seats of those who wait for them.
