@@ -14,6 +14,9 @@
 
 namespace gw::dialects {
 
+// A name of the client's own as it may stand in an error text: quoted, cut at 100 bytes.
+[[nodiscard]] std::string shown(std::string_view name);
+
 // A refusal that names the field at fault.
 [[nodiscard]] std::unexpected<failure> refuse_field(code what, std::string_view field, std::string text);
 
