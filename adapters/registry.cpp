@@ -16,13 +16,11 @@ class absent_adapter final : public one_shot
 protected:
     result<prepared> prepare(const request&, const target& to) const override
     {
-        const bool space = to.to->kind == kind::space;
         return refuse(
             code::unsupported,
-            "Upstream " + to.to->name + " cannot be asked: this version does not speak " +
-                (space ? std::string("kind space") : "engine " + std::string(config::to_string(to.to->engine))
-                ) +
-                "."
+            "Upstream " + to.to->name +
+                " cannot be asked: this version speaks the kinds serverless, dedicated and local, and of the "
+                "engines toolkit, custom and openai."
         );
     }
 };
