@@ -112,6 +112,7 @@ std::shared_ptr<const settings> build(draft from, std::string file)
         }
     }
     index_models(*made);
+    made->notes = std::move(from.notes);
     note(*made);
     return made;
 }

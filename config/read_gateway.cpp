@@ -152,7 +152,7 @@ void read_clients(const field& from, draft& into)
     for (const auto& [name, value] : all) {
         client made{.name = name};
         if (!is_name(name)) {
-            value.report("not a name; use letters, digits, `.`, `_` and `-`, at most 64");
+            value.report(std::string(name_rule));
         }
         const fields map(value, "a map with `keys` and `models`", keys::client);
         if (const auto list = map.get("keys")) {

@@ -10,7 +10,7 @@
 namespace gw::config {
 namespace {
 
-constexpr std::string_view name_rule =
+constexpr std::string_view model_rule =
     "not a model's name; use visible ASCII without quotes, backslashes and segments `.` or `..`, at most 256";
 
 std::set<outcome> default_on()
@@ -120,7 +120,7 @@ private:
             if (const auto said = model->text("the model's name there")) {
                 made.model = *said;
                 if (!is_model_name(*said) || said->find('*') != std::string::npos) {
-                    model->report_value(std::string(name_rule));
+                    model->report_value(std::string(model_rule));
                 }
             }
         }
@@ -192,7 +192,7 @@ void read_models(const field& from, draft& into)
         made.value.literal_prefix = name.substr(0, name.find('*'));
         made.value.fallback.on = default_on();
         if (!is_model_name(name)) {
-            value.report(std::string(name_rule));
+            value.report(std::string(model_rule));
         }
         if (made.value.pattern && name.find(':') != std::string::npos) {
             value.report("a pattern matches Hub ids only, which hold no `:`; list such models by name");
@@ -216,7 +216,7 @@ void read_models(const field& from, draft& into)
                     continue;
                 }
                 if (!is_model_name(*said) || said->find('*') != std::string::npos) {
-                    each.report_value(std::string(name_rule) + ", and no `*`");
+                    each.report_value(std::string(model_rule) + ", and no `*`");
                 } else if (made.value.pattern) {
                     each.report(
                         "a pattern cannot have aliases: there is no one name that they would stand for"

@@ -2,6 +2,7 @@
 #include "config/keys.hpp"
 
 #include <algorithm>
+#include <array>
 
 namespace gw::config {
 namespace {
@@ -12,11 +13,38 @@ field flag_field(context& in, const node& value, std::string flag)
     return {in, value, std::move(flag), 0};
 }
 
+// Variables that change how the process speaks TLS or would be expected to: said, so that nobody is
+// surprised.
+void note_environment(const environment& env, std::vector<std::string>& notes)
+{
+    struct row
+    {
+        std::string_view name;
+        std::string_view text;
+    };
+    static constexpr std::array rows{
+        row{"SSL_CERT_FILE", "it decides which certificates are trusted where an upstream has no `ca_file`"},
+        row{"SSL_CERT_DIR", "it decides which certificates are trusted where an upstream has no `ca_file`"},
+        row{"OPENSSL_CONF", "it changes what TLS allows"},
+        row{"SSLKEYLOGFILE", "it is not used: no TLS key is written anywhere"},
+        row{"HTTPS_PROXY", "it is not used; write `proxy:` at an upstream"},
+        row{"https_proxy", "it is not used; write `proxy:` at an upstream"},
+    };
+    for (const auto& each : rows) {
+        if (const auto value = env(each.name); value && !value->empty()) {
+            notes.push_back(
+                "the environment sets `" + std::string(each.name) + "`: " + std::string(each.text)
+            );
+        }
+    }
+}
+
 } // namespace
 
 draft validate(const field& root, const overrides& flags)
 {
     draft made;
+    note_environment(root.in().env, made.notes);
     const fields map(root, "a map with `upstreams` and `models`", keys::top);
 
     // Later sections refer to earlier ones.

@@ -41,6 +41,7 @@ using parsed = std::expected<T, std::string>;
 
 // A name that goes into headers, records and metrics: letters, digits, `.`, `_`, `-`, at most 64.
 [[nodiscard]] bool is_name(std::string_view text);
+inline constexpr std::string_view name_rule = "not a name; use letters, digits, `.`, `_` and `-`, at most 64";
 
 // A model's name, Hub id or not: visible ASCII without quotes and backslashes, at most 256, no segment `.` or
 // `..`.

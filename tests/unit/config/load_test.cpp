@@ -242,6 +242,19 @@ models:
     );
 }
 
+TEST(load, notes_tell_what_the_environment_changes)
+{
+    const auto made =
+        good(small, fake_environment({{"SSL_CERT_FILE", "/x.pem"}, {"HTTPS_PROXY", "http://p:1"}}));
+    EXPECT_THAT(
+        made->notes,
+        ElementsAre(
+            HasSubstr("`SSL_CERT_FILE`: it decides which certificates"),
+            HasSubstr("`HTTPS_PROXY`: it is not used; write `proxy:`")
+        )
+    );
+}
+
 TEST(load, secrets_from_files_lose_one_final_newline)
 {
     std::string pattern = (std::filesystem::temp_directory_path() / "fourways-secret-XXXXXX").string();
