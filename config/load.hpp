@@ -16,7 +16,8 @@
 
 namespace gw::config {
 
-// One mistake. It never holds a secret: values of secrets, and what a variable expands to, are not printed.
+// One mistake. It never holds a secret: neither a token nor what stands where a token or key should be is
+// printed.
 struct problem
 {
     std::string file;
