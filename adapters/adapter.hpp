@@ -83,6 +83,7 @@ struct sse // after read(events): one complete event that is not a comment
 {
     std::string_view name;
     std::string_view data;
+    bool oversize = false; // too long to be held whole, so `data` is empty: it counts as content
 };
 struct end // after read(raw) or read(events): the body ended cleanly
 {

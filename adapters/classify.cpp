@@ -226,8 +226,7 @@ verdict success(const facts& of)
         return bad;
     }
     verdict good{.what = outcome::ok, .status = of.status};
-    // the budget is used up: this token rests, though this answer is good. A Retry-After on a 200 means
-    // nothing
+    // the budget is used up: the token rests, the answer is good. (A Retry-After on a 200 means nothing.)
     if (const auto limit = wire::parse_rate_limit(of.rate_limit); limit && limit->remaining == 0) {
         good.where = scope::token_model;
         good.retry_after = limit->reset;
@@ -302,21 +301,17 @@ verdict failed(const facts& of)
 
 } // namespace
 
-facts facts_of(const wire::response_head& head, std::chrono::system_clock::time_point wall)
+void add_head(facts& to, const wire::response_head& head)
 {
-    return {
-        .status = head.status,
-        .content_type = head.content_type,
-        .content_encoding = head.content_encoding,
-        .retry_after = head.retry_after,
-        .rate_limit = head.ratelimit,
-        .error_code = head.error_code,
-        .error_text = head.error_message,
-        .provider = head.x_inference_provider,
-        .server = head.server,
-        .compute_type = head.compute_type,
-        .wall = wall,
-    };
+    to.status = head.status;
+    to.content_type = head.content_type;
+    to.content_encoding = head.content_encoding;
+    to.retry_after = head.retry_after;
+    to.rate_limit = head.ratelimit;
+    to.error_code = head.error_code;
+    to.error_text = head.error_message;
+    to.provider = head.x_inference_provider;
+    to.compute_type = head.compute_type;
 }
 
 bool decided_by_head(int status)

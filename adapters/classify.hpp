@@ -36,11 +36,10 @@ struct facts
     std::string_view content_type;
     std::string_view content_encoding;
     std::string_view retry_after;
-    std::string_view rate_limit; // RateLimit
-    std::string_view error_code; // X-Error-Code
-    std::string_view error_text; // X-Error-Message
-    std::string_view provider;   // x-inference-provider: the router speaks for somebody else
-    std::string_view server;
+    std::string_view rate_limit;   // RateLimit
+    std::string_view error_code;   // X-Error-Code
+    std::string_view error_text;   // X-Error-Message
+    std::string_view provider;     // x-inference-provider: the router speaks for somebody else
     std::string_view compute_type; // x-compute-type: an engine spoke, not the platform's proxy
 
     std::string_view body;    // the error's body, cut at 64 KiB; empty when the head is all there is
@@ -48,8 +47,8 @@ struct facts
     std::chrono::system_clock::time_point wall;
 };
 
-// The facts that a head tells; kind, engine and what was wanted are the caller's to fill in.
-[[nodiscard]] facts facts_of(const wire::response_head& head, std::chrono::system_clock::time_point wall);
+// Adds what a head tells; kind, engine and what was wanted are the caller's to fill in.
+void add_head(facts& to, const wire::response_head& head);
 
 // The verdict.
 //   ok          may carry a retry_after (RateLimit r=0 on it): only the cooldown follows from that

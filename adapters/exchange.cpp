@@ -29,23 +29,21 @@ struct kept_head
     std::string error_code;
     std::string error_text;
     std::string provider;
-    std::string server;
     std::string compute_type;
 };
 
-kept_head keep(const facts& of)
+kept_head keep(const wire::response_head& head)
 {
     return {
-        .status = of.status,
-        .content_type = std::string(of.content_type),
-        .content_encoding = std::string(of.content_encoding),
-        .retry_after = std::string(of.retry_after),
-        .rate_limit = std::string(of.rate_limit),
-        .error_code = std::string(of.error_code),
-        .error_text = std::string(of.error_text),
-        .provider = std::string(of.provider),
-        .server = std::string(of.server),
-        .compute_type = std::string(of.compute_type),
+        .status = head.status,
+        .content_type = std::string(head.content_type),
+        .content_encoding = std::string(head.content_encoding),
+        .retry_after = std::string(head.retry_after),
+        .rate_limit = std::string(head.ratelimit),
+        .error_code = std::string(head.error_code),
+        .error_text = std::string(head.error_message),
+        .provider = std::string(head.x_inference_provider),
+        .compute_type = std::string(head.compute_type),
     };
 }
 
@@ -157,6 +155,7 @@ private:
         };
     }
 
+    // The same with the head that was kept.
     facts ask_with_head() const
     {
         facts of = ask();
@@ -168,21 +167,22 @@ private:
         of.error_code = head_.error_code;
         of.error_text = head_.error_text;
         of.provider = head_.provider;
-        of.server = head_.server;
         of.compute_type = head_.compute_type;
         return of;
     }
 
-    action_type on(const event::start&) { return action::send{request_}; }
+    action_type on(const event::start&) { return action::send{std::move(request_)}; }
 
     action_type on(const event::head& head)
     {
-        const facts told = facts_of(head.is, wall_);
-        head_ = keep(told);
-        if (!decided_by_head(told.status)) {
+        head_.status = head.is.status;
+        if (!decided_by_head(head.is.status)) {
+            head_ = keep(head.is);
             return action::read{.how = action::read::as::text};
         }
-        accepted_ = classify(ask_with_head());
+        facts of = ask();
+        add_head(of, head.is);
+        accepted_ = classify(of);
         if (accepted_.what != outcome::ok) {
             return action::fail{accepted_};
         }
@@ -217,6 +217,10 @@ private:
 
     action_type on(const event::sse& what)
     {
+        if (what.oversize) {
+            content_ = true;
+            return action::forward{};
+        }
         const std::string_view data = trim(what.data);
         if (ended_ || data.empty()) {
             return action::drop{}; // an event without data breaks three of four SDKs
@@ -275,6 +279,7 @@ private:
 
         if (is_event_stream(head.content_type)) {
             events_ = true;
+            head_ = keep(head); // an event may still carry an error
             return action::read{
                 action::read::as::events, {answer_kind::events, "text/event-stream", std::nullopt}
             };

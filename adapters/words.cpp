@@ -1,5 +1,7 @@
 #include "adapters/words.hpp"
 
+#include "wire/field.hpp"
+
 #include <simdjson.h>
 
 #include <array>
@@ -14,14 +16,20 @@ namespace dom = simdjson::dom;
 
 // ---- media types ----
 
-// `type/subtype` in lower case, without parameters.
-std::string essence(std::string_view content_type)
+// Whether `type/subtype`, without parameters, is this one; ASCII case does not matter. `name` is in lower
+// case.
+bool same_type(std::string_view content_type, std::string_view name)
 {
     content_type = content_type.substr(0, content_type.find(';'));
     while (!content_type.empty() && (content_type.back() == ' ' || content_type.back() == '\t')) {
         content_type.remove_suffix(1);
     }
-    return lower_case(content_type);
+    return wire::same_name(content_type, name);
+}
+
+bool begins_with(std::string_view content_type, std::string_view prefix)
+{
+    return wire::same_name(content_type.substr(0, prefix.size()), prefix);
 }
 
 // ---- cleaning ----
@@ -291,20 +299,19 @@ std::string lower_case(std::string_view text)
 
 bool is_html(std::string_view content_type)
 {
-    const std::string type = essence(content_type);
-    return type == "text/html" || type == "application/xhtml+xml";
+    return same_type(content_type, "text/html") || same_type(content_type, "application/xhtml+xml");
 }
 
 bool is_event_stream(std::string_view content_type)
 {
-    return essence(content_type) == "text/event-stream";
+    return same_type(content_type, "text/event-stream");
 }
 
 bool is_media(std::string_view content_type)
 {
-    const std::string type = essence(content_type);
-    return type.starts_with("image/") || type.starts_with("audio/") || type.starts_with("video/") ||
-           type == "application/octet-stream" || type == "binary/octet-stream";
+    return begins_with(content_type, "image/") || begins_with(content_type, "audio/") ||
+           begins_with(content_type, "video/") || same_type(content_type, "application/octet-stream") ||
+           same_type(content_type, "binary/octet-stream");
 }
 
 std::string clean_words(std::string_view text, std::size_t limit)
