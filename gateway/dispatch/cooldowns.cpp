@@ -34,6 +34,12 @@ std::uint64_t place_of(const subject& who)
     return (who.to->at.origin.empty() ? mix(who.to->id, 1) : hash_of(who.to->at.origin)) | 1U;
 }
 
+// Credits belong to whoever is billed.
+std::uint64_t purse_of(const config::token& token)
+{
+    return token.bill_to.empty() ? token.hash : mix(token.hash, hash_of(token.bill_to));
+}
+
 // first, doubled `level` times, at most `longest`.
 milliseconds back_off(milliseconds first, milliseconds longest, unsigned level)
 {
@@ -58,9 +64,15 @@ std::optional<milliseconds> told(const verdict& what)
     return std::clamp<milliseconds>(*what.retry_after, cooldowns::first_back_off, cooldowns::longest);
 }
 
-bool counts(outcome what)
+bool needs_a_few(outcome what)
 {
     return what == outcome::unavailable || what == outcome::timeout || what == outcome::broken_stream;
+}
+
+// What a mark is counted under: its upstream, or its token when it is of no single one.
+constexpr std::uint64_t near_hash(std::uint64_t place, std::uint64_t token)
+{
+    return place != 0 ? place : token;
 }
 
 // Where a scope's key stands among a subject's keys. REQUIRES at is not none.
@@ -80,7 +92,7 @@ scope scope_of(const verdict& what)
 
 cooldowns::cooldowns(std::size_t capacity)
     : capacity_(std::clamp<std::size_t>(capacity, 16, 60'000)
-      ) // a cell of near_ must be able to count them all
+      ) // a cell of the counts must be able to count them all
       ,
       hand_(used_.end())
 {
@@ -103,10 +115,7 @@ cooldowns::keys cooldowns::keys_of(const subject& who)
     set({.where = scope::token_model, .token = token, .place = place, .model = who.model}, model);
     set({.where = scope::token_upstream, .token = token, .place = place}, 0);
     if (who.with != nullptr && who.to->kind == config::kind::serverless) {
-        // Credits belong to whoever is billed.
-        const std::uint64_t billed =
-            who.with->bill_to.empty() ? token : mix(token, hash_of(who.with->bill_to));
-        set({.where = scope::token_serverless, .token = billed}, 0);
+        set({.where = scope::token_serverless, .token = purse_of(*who.with)}, 0);
     }
     if (who.with != nullptr) {
         set({.where = scope::token_everywhere, .token = token}, 0);
@@ -117,10 +126,22 @@ cooldowns::keys cooldowns::keys_of(const subject& who)
     return all;
 }
 
+bool cooldowns::quiet(const subject& who) const
+{
+    const auto none = [this](std::uint64_t hash) {
+        return cell(near_, hash).load(std::memory_order_relaxed) == 0;
+    };
+    if (size() == 0) {
+        return true;
+    }
+    return none(place_of(who)) &&
+           (who.with == nullptr || (none(who.with->hash) && none(purse_of(*who.with))));
+}
+
 bool cooldowns::quiet(const keys& of) const
 {
     return std::ranges::none_of(of, [this](const key& one) {
-        return one.where != scope::none && near_[one.hash % cells].load(std::memory_order_relaxed) != 0;
+        return one.where != scope::none && cell(exact_, one.hash).load(std::memory_order_relaxed) != 0;
     });
 }
 
@@ -164,7 +185,8 @@ cooldowns::mark& cooldowns::make(const key& of, const subject& who, time_point n
     made.token = who.with == nullptr ? std::string() : who.with->name;
     made.wanted = now;
     by_key_.emplace(made.of, used_.begin());
-    near_[made.of.hash % cells].fetch_add(1, std::memory_order_relaxed);
+    cell(near_, near_hash(made.of.place, made.of.token)).fetch_add(1, std::memory_order_relaxed);
+    cell(exact_, made.of.hash).fetch_add(1, std::memory_order_relaxed);
     size_.store(by_key_.size(), std::memory_order_relaxed);
     return made;
 }
@@ -174,7 +196,8 @@ void cooldowns::erase(marks::iterator which)
     if (hand_ == which) {
         ++hand_;
     }
-    near_[which->of.hash % cells].fetch_sub(1, std::memory_order_relaxed);
+    cell(near_, near_hash(which->of.place, which->of.token)).fetch_sub(1, std::memory_order_relaxed);
+    cell(exact_, which->of.hash).fetch_sub(1, std::memory_order_relaxed);
     by_key_.erase(which->of);
     used_.erase(which);
     size_.store(by_key_.size(), std::memory_order_relaxed);
@@ -223,7 +246,7 @@ std::optional<block> cooldowns::blocking(const keys& of, time_point now) const
 
 std::optional<block> cooldowns::look(const subject& who, time_point now) const
 {
-    if (size() == 0) {
+    if (quiet(who)) {
         return std::nullopt;
     }
     const keys of = keys_of(who);
@@ -236,7 +259,7 @@ std::optional<block> cooldowns::look(const subject& who, time_point now) const
 
 admission cooldowns::claim(const subject& who, bool may_probe, time_point now)
 {
-    if (size() == 0) {
+    if (quiet(who)) {
         return {};
     }
     const keys of = keys_of(who);
@@ -422,7 +445,7 @@ bool cooldowns::learn(const subject& who, const evidence& seen, bool rests, time
 {
     const verdict& what = seen.what;
     const bool plain_success = what.what == outcome::ok && !told(what);
-    if (plain_success && size() == 0) {
+    if (plain_success && quiet(who)) {
         return false;
     }
     const keys of = keys_of(who);
@@ -446,7 +469,7 @@ bool cooldowns::learn(const subject& who, const evidence& seen, bool rests, time
         }
         return changed;
     }
-    if (what.status != 0 && !(counts(what.what) && where == scope::upstream)) {
+    if (what.status != 0 && !(needs_a_few(what.what) && where == scope::upstream)) {
         changed |= succeeded(key_at(scope::upstream), seen.sent, now);
     }
     if (where == scope::none || key_at(where).where == scope::none) {
@@ -505,7 +528,7 @@ bool cooldowns::learn(const subject& who, const evidence& seen, bool rests, time
 
 bool cooldowns::failed_recently(const subject& who, time_point now) const
 {
-    if (size() == 0) {
+    if (quiet(who)) {
         return false;
     }
     const keys of = keys_of(who);

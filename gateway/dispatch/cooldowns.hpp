@@ -30,6 +30,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <tuple>
 #include <unordered_map>
 #include <vector>
 
@@ -185,9 +186,15 @@ private:
     };
     using marks = std::list<mark>;
     using keys = std::array<key, 6>;
-    static constexpr std::size_t cells = 16384;
+    using counts = std::array<std::atomic<std::uint16_t>, 16384>;
 
+    [[nodiscard]] static std::atomic<std::uint16_t>& cell(counts& of, std::uint64_t hash)
+    {
+        return of[hash % std::tuple_size_v<counts>];
+    }
     [[nodiscard]] static keys keys_of(const subject& who);
+    // Nothing concerns `who`, by its upstream and token alone: the cheap question that comes first.
+    [[nodiscard]] bool quiet(const subject& who) const;
     [[nodiscard]] bool quiet(const keys& of) const;
 
     // All below: REQUIRES lock_ is held.
@@ -205,9 +212,11 @@ private:
     // Constant after construction.
     const std::size_t capacity_;
 
-    // How many marks there are, in all and with this hash (modulo the size): the answer without a lock.
+    // How many marks there are in all, of this upstream (or, of none: of this token), and with this key, each
+    // modulo the size: the answer without a lock.
     std::atomic<std::size_t> size_{0};
-    std::array<std::atomic<std::uint16_t>, cells> near_{};
+    mutable counts near_{};
+    mutable counts exact_{};
     std::atomic<std::uint64_t> evicted_{0};
 
     // By the lock.

@@ -37,8 +37,8 @@ public:
     [[nodiscard]] std::uint64_t refused() const { return refused_.load(std::memory_order_relaxed); }
 
 private:
-    std::atomic<std::int64_t> active_{0};
-    std::atomic<std::int64_t> retries_{0};
+    alignas(64) std::atomic<std::int64_t> active_{0}; // written by every request
+    alignas(64) std::atomic<std::int64_t> retries_{0};
     std::atomic<std::uint64_t> refused_{0};
 };
 

@@ -24,14 +24,16 @@ struct slots::place
     slots* owner = nullptr;
     std::atomic<std::uint64_t> key{0};
     std::atomic<place*> next{nullptr};
-    std::atomic<std::uint32_t> in_flight{0};
     std::atomic<std::uint32_t> configured{0}; // max_in_flight as the last request saw it; 0: none
     std::atomic<std::uint32_t> learned{0};    // 0: nothing
     std::atomic<std::uint32_t> queued{0};     // size of `queue`
     std::atomic<std::uint32_t> listening{0};  // size of `listeners`
 
+    // Written by every request, so apart from what every request reads.
+    alignas(64) std::atomic<std::uint32_t> in_flight{0};
+
     // By the lock.
-    std::mutex lock;
+    alignas(64) std::mutex lock;
     std::list<waiter> queue;     // for a slot, first in first out
     std::list<waiter> listeners; // for news
     std::list<waiter> served;    // granted or woken, not yet come back
