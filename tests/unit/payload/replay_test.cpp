@@ -234,6 +234,27 @@ TEST_F(replay_test, real_units_spill_and_memory_stays_bounded)
     EXPECT_EQ(store.now().io_errors, 0U);
 }
 
+TEST_F(replay_test, less_memory_than_one_block)
+{
+    for (const std::uint64_t memory : {0U, 1000U, 5000U}) {
+        auto limits = tiny(dir);
+        limits.memory_per_body = memory;
+        limits.block = 16'384;
+        limits.write = 32'768;
+        spool store(limits);
+        const std::string body = random_bytes(200'000, 19);
+        most_memory = 0;
+        replay log(store, queue.poster());
+        ASSERT_TRUE(write(log, body, 1500));
+        log.finish();
+        EXPECT_LE(most_memory, memory + limits.write + limits.block + 1500) << memory;
+        auto reader = log.read_from(0);
+        std::string got;
+        ASSERT_TRUE(read_all(queue, reader, got));
+        EXPECT_EQ(sha256(got), sha256(body)) << memory;
+    }
+}
+
 TEST_F(replay_test, two_readers_at_different_places_in_different_encodings)
 {
     spool store(tiny(dir));
