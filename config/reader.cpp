@@ -98,9 +98,9 @@ void field::report(std::string text) const
     );
 }
 
-void field::report_value(std::string text) const
+void field::report_value(std::string_view text) const
 {
-    report('`' + shown(at_->text) + "` is " + text);
+    report('`' + shown(at_->text) + "` is " + std::string(text));
 }
 
 void field::report_type(std::string_view expected) const

@@ -52,7 +52,7 @@ public:
 
     void report(std::string text) const;
     // The same with the value as it is written in the file in front; not for secrets.
-    void report_value(std::string text) const;
+    void report_value(std::string_view text) const;
     // `expected a list of upstreams, found a map`
     void report_type(std::string_view expected) const;
 

@@ -45,6 +45,7 @@ std::string name_there(const config::route_entry& to, const resolved& what)
 std::vector<candidate> order(const resolved& what, std::uint64_t random)
 {
     std::vector<candidate> all;
+    all.reserve(what.entry->route.size());
     for (const auto& each : what.entry->route) {
         all.push_back(
             {.to = each.to, .model = name_there(each, what), .rank = each.rank, .weight = each.weight}
