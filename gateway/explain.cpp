@@ -117,10 +117,6 @@ result<std::string> explain(const config::settings& now, const std::string& mode
             out += "   off       no_token: every token it names is empty; set it and it is used\n";
             continue;
         }
-        if (to.run && entry.pattern) {
-            out += "   off       a process starts only for a model whose name stands in the policy\n";
-            continue;
-        }
         const adapters::target target{.to = &to, .with = with, .model = each.model, .task = plan->task};
         const auto encoding = adapters::adapter_for(to).plan(asked, target);
         if (encoding) {

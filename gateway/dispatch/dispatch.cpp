@@ -166,16 +166,6 @@ net::task<std::optional<verdict>> dispatched::attempt(const attempts::try_it& wh
         machine_.skip(what.candidate, why, std::move(encoding).error());
         co_return std::nullopt;
     }
-    if (candidate.to->run && plan_.entry != nullptr && plan_.entry->pattern) {
-        failure why{
-            .what = code::unsupported,
-            .text = "the upstream `" + candidate.to->name +
-                    "` starts a process per model and needs the model's name in the policy"
-        };
-        machine_.skip(what.candidate, reason::unsupported, std::move(why));
-        co_return std::nullopt;
-    }
-
     // Everything but sized binary is sent after it is whole and checked.
     if (!body_.whole() && !tongue.can_stream(asked_, target_)) {
         auto whole = co_await body_.wait_whole();

@@ -66,6 +66,7 @@ private:
     std::optional<failure> no_door_;
     const config::client* who_ = nullptr;
     std::unique_ptr<body> body_;
+    dialects::body_facts facts_;
     request asked_;
     policy::plan plan_;
     std::unique_ptr<dispatch::dispatched> work_;

@@ -29,22 +29,6 @@ double ms_since(net::time_point began, net::time_point now)
     return std::chrono::duration<double, std::milli>(now - began).count();
 }
 
-// `30s`, `500ms`, `2m`, or plain seconds.
-std::optional<std::chrono::milliseconds> duration_of(std::string_view text)
-{
-    double value = 0;
-    const auto [rest, ec] = std::from_chars(text.data(), text.data() + text.size(), value);
-    const std::string_view unit(rest, static_cast<std::size_t>(text.data() + text.size() - rest));
-    if (ec != std::errc{} || value <= 0 || value > 1e7) {
-        return std::nullopt;
-    }
-    const double scale = unit == "ms" ? 1 : unit == "s" || unit.empty() ? 1e3 : unit == "m" ? 60e3 : unit == "h" ? 3600e3 : 0;
-    if (scale == 0) {
-        return std::nullopt;
-    }
-    return std::chrono::milliseconds(std::max<std::int64_t>(1, static_cast<std::int64_t>(value * scale)));
-}
-
 } // namespace
 
 // ---- the way of a request ----
@@ -122,6 +106,7 @@ request_run::request_run(client_side& from, std::size_t head_size)
     const auto& head = from_.head;
     request_id_ = sane_request_id(head.request_id) ? std::string(head.request_id) : new_request_id(here_.random);
     close_ = !head.keep_alive;
+    from_.running = &stop_;
     ++here_.metrics.requests_in_flight;
 }
 
@@ -244,7 +229,7 @@ net::task<result<void>> request_run::read_body()
     if (!body_->unread()) {
         // From here on the outstanding read tells when the client leaves.
         watching_ = true;
-        from_.in.watch(body_->in_buffer() + pipelined, [this] { stop_.fire(code::client_gone); });
+        from_.in.watch(pipelined, [this] { stop_.fire(code::client_gone); });
     }
     co_return result<void>{};
 }
@@ -255,19 +240,14 @@ net::task<result<void>> request_run::parse()
     if (!facts) {
         co_return fail(facts);
     }
-    auto asked = door_->tongue->parse(*door_, from_.head, query_, *facts);
+    facts_ = std::move(*facts);
+    auto asked = door_->tongue->parse(*door_, from_.head, query_, facts_);
     if (!asked) {
         co_return fail(asked);
     }
     asked_ = std::move(*asked);
     asked_.client = record_.client;
     asked_.request_id = request_id_;
-    if (!from_.head.timeout.empty()) {
-        asked_.timeout = duration_of(from_.head.timeout);
-        if (!asked_.timeout) {
-            co_return gw::refuse(code::rejected, "x-fourways-timeout is no duration; write it like `30s`, `500ms` or `2m`");
-        }
-    }
     record_.model = asked_.model;
     record_.task = asked_.task != nullptr ? asked_.task->name : std::string_view(asked_.task_name);
     co_return result<void>{};
@@ -284,7 +264,7 @@ result<void> request_run::decide()
     if (plan_.task != nullptr) {
         record_.task = plan_.task->name;
     }
-    return {};
+    return dialects::settle_task(asked_, plan_.task, facts_); // the policy may be the first to know the task
 }
 
 net::task<result<adapters::answer_head>> request_run::dispatch()
@@ -352,7 +332,7 @@ net::task<void> request_run::refuse(failure why)
     reply_head reply = head_of(tongue().status_of(why), "application/json");
     reply.retry_after = why.retry_after;
     if (why.what == code::method_not_allowed) {
-        reply.allow = no_door_ && !why.detail.empty() ? std::string_view(why.detail) : wire::allowed_methods;
+        reply.allow = why.allow.empty() ? wire::allowed_methods : std::string_view(why.allow);
     }
     reply.length = text.size();
     out_.begin(reply);
@@ -372,6 +352,7 @@ net::task<after> request_run::finish()
         work_.reset();
     }
     limit_.disarm();
+    from_.running = nullptr;
     if (body_) {
         co_await body_->stop();
         unread = body_->unread();

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "dispatch/core.hpp"
+#include "net/interrupt.hpp"
 #include "net/reader.hpp"
 #include "net/stream.hpp"
 #include "net/task.hpp"
@@ -21,6 +22,7 @@ struct client_side
     net::reader& in;         // its buffer begins with the request's head
     wire::request_head head; // scanned; views into `in` or `copy`
     std::string copy;        // of the head, when more of the body has to be read than the buffer holds
+    net::interrupt* running = nullptr; // of the request being served
 };
 
 enum class after : std::uint8_t {

@@ -31,7 +31,7 @@ public:
         , tls_(std::move(tls))
         , wire_(here.loop, std::move(socket))
         , in_(wire_)
-        , client_{.here = here, .wire = wire_, .in = in_, .head = {}, .copy = {}}
+        , client_{.here = here, .wire = wire_, .in = in_, .head = {}, .copy = {}, .running = nullptr}
     {
     }
 
@@ -42,7 +42,13 @@ public:
             wire_.cancel();
         }
     }
-    void abort() { wire_.close(); }
+    void abort()
+    {
+        wire_.close();
+        if (client_.running != nullptr) {
+            client_.running->fire(code::client_gone);
+        }
+    }
 
 private:
     // The next request's head in the buffer: its size; 0: the connection is over.

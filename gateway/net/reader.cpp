@@ -16,6 +16,7 @@ reader::~reader()
 
 bool reader::begin_more(std::size_t want, std::size_t had)
 {
+    merge();
     if (ec_ || end_ - begin_ > had) {
         return true;
     }
@@ -82,22 +83,55 @@ void reader::watch(std::size_t limit, std::function<void()> gone)
     if (reading_) {
         return;
     }
-    const std::size_t held = end_ - begin_;
-    if (held >= limit) {
+    if (empty() && !into_next_) {
+        make_room(1);
+        start(limit);
+        return;
+    }
+    // What is held must not move: views into it live.
+    if (next_end_ >= std::min(limit, first_size)) {
         return; // paused: pipelined bytes enough
     }
-    if (!buffer_) {
-        make_room(1);
-    } else if (size_ == end_) {
-        return; // what is held must not move while views into it live
+    if (!next_) {
+        next_ = std::make_unique_for_overwrite<char[]>(first_size);
     }
-    start(limit - held);
+    into_next_ = true;
+    reading_ = true;
+    from_.start_read(next_.get() + next_end_, std::min(limit, first_size) - next_end_, *this);
+}
+
+void reader::promote()
+{
+    std::swap(buffer_, next_);
+    const bool small = size_ == first_size;
+    size_ = first_size;
+    begin_ = std::exchange(next_begin_, 0);
+    end_ = std::exchange(next_end_, 0);
+    into_next_ = false;
+    if (!small) {
+        next_.reset(); // it was larger than a second buffer is
+    }
+}
+
+void reader::merge()
+{
+    const std::size_t held = next_end_ - next_begin_;
+    if (held != 0) {
+        make_room(held);
+        std::memcpy(buffer_.get() + end_, next_.get() + next_begin_, held);
+        end_ += held;
+        next_begin_ = next_end_; // a read may be outstanding behind it
+    }
+    if (into_next_ && !reading_) {
+        next_begin_ = next_end_ = 0;
+        into_next_ = false;
+    }
 }
 
 void reader::finished()
 {
     reading_ = false;
-    end_ += n;
+    (into_next_ ? next_end_ : end_) += n;
     if (io_op::ec) {
         ec_ = io_op::ec;
         if (from_.timed_out() && ec_ == asio::error::operation_aborted) {
@@ -105,6 +139,7 @@ void reader::finished()
         }
     }
     if (waiter_) {
+        merge();
         std::exchange(waiter_, nullptr).resume();
         return;
     }
@@ -132,9 +167,9 @@ void reader::clear_timeout()
 
 void reader::give_back()
 {
-    if (begin_ == end_) {
+    if (begin_ == end_ && !reading_) {
         begin_ = end_ = 0;
-        if (!reading_ && size_ > first_size) {
+        if (size_ > first_size) {
             buffer_.reset();
             size_ = 0;
         }

@@ -2,7 +2,9 @@
 // So a peer that leaves is noticed at once, and a read that was started while waiting delivers the next message.
 // The buffer starts at 4 KiB, grows to 64 KiB while bytes flow, and is given back when the connection idles.
 //
-// Bytes [data()] stay where they are until consume() or more(); the outstanding read only writes behind them.
+// Bytes [data()] stay where they are until consume() or more(). A watch() that starts while bytes are held reads into a
+// second buffer, which takes the first one's place once those are consumed: so a request is read to the front of a
+// buffer, and nothing moves under a view.
 #pragma once
 
 #include "net/stream.hpp"
@@ -30,7 +32,13 @@ public:
     reader& operator=(const reader&) = delete;
 
     [[nodiscard]] std::string_view data() const { return {buffer_.get() + begin_, end_ - begin_}; }
-    void consume(std::size_t n) { begin_ += n; }
+    void consume(std::size_t n)
+    {
+        begin_ += n;
+        if (begin_ == end_ && into_next_) {
+            promote();
+        }
+    }
     [[nodiscard]] bool empty() const { return begin_ == end_; }
 
     // Waits until data() has grown, or the connection ended (eof, timed_out, operation_aborted, ...): the sticky error.
@@ -69,12 +77,18 @@ private:
     void start(std::size_t limit);
     void make_room(std::size_t want);
     void finished();
+    void promote(); // the second buffer becomes the first
+    void merge();   // what the second buffer holds follows the first's bytes
 
     stream& from_;
     std::unique_ptr<char[]> buffer_;
     std::size_t size_ = 0;
     std::size_t begin_ = 0;
     std::size_t end_ = 0;
+    std::unique_ptr<char[]> next_; // the second buffer: first_size bytes
+    std::size_t next_begin_ = 0;   // bytes before it were merged already
+    std::size_t next_end_ = 0;
+    bool into_next_ = false; // the second buffer is in use: what is read, or was read last, belongs into it
     bool reading_ = false;
     bool stopping_ = false;
     error_code ec_;

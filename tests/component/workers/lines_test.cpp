@@ -92,6 +92,24 @@ TEST(lines, no_part_of_a_secret_is_left_where_a_line_is_cut)
     }
 }
 
+TEST(lines, so_many_a_second_are_logged)
+{
+    using namespace std::chrono_literals;
+    line_gate gate;
+    line_gate::time_point now{1h};
+    for (std::size_t line = 0; line < line_gate::lines_a_second; ++line) {
+        EXPECT_TRUE(gate.admit(now));
+    }
+    now += 999ms;
+    EXPECT_FALSE(gate.admit(now));
+    EXPECT_FALSE(gate.admit(now));
+    EXPECT_EQ(gate.take_refused(now), 0U) << "not while there may be more";
+    now += 1ms;
+    EXPECT_EQ(gate.take_refused(now), 2U);
+    EXPECT_TRUE(gate.admit(now));
+    EXPECT_EQ(gate.take_refused(), 0U);
+}
+
 TEST(lines, nothing_gives_nothing)
 {
     EXPECT_THAT(lines_of("", 1), IsEmpty());

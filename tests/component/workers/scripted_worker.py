@@ -69,15 +69,17 @@ def main():
             signal.pause()
         mark(f"child {child}")
     if asked.daemon:
+        reads, writes = os.pipe()
         if os.fork() == 0:
             os.setsid()
-            if os.fork() != 0:
-                os._exit(0)
             signal.signal(signal.SIGTERM, signal.SIG_IGN)
-            mark(f"daemon {os.getpid()}")
-            while True:
-                signal.pause()
+            if os.fork() == 0:
+                os.write(writes, str(os.getpid()).encode())
+                while True:
+                    signal.pause()
+            os._exit(0)
         os.wait()
+        mark("daemon " + os.read(reads, 20).decode())
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self):

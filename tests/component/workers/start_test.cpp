@@ -198,6 +198,10 @@ TEST_F(start, one_that_is_never_ready_is_given_up)
     EXPECT_EQ(status_of(workers).crashes, 1U);
     const pid_t pid = std::stoi(marked(mark, "start").at(0));
     EXPECT_TRUE(eventually([&] { return is_gone(pid) && status_of(workers).state == "stopped"; }));
+    EXPECT_EQ(
+        status_of(workers).last_end,
+        "was not ready after 2 s: GET /health answered 503; it was stopped and exited with status 0"
+    );
 }
 
 TEST_F(start, it_is_not_ready_before_it_says_so)
