@@ -26,6 +26,7 @@ import uvicorn
 from PIL import Image, ImageDraw, ImageFont, ImageOps
 from rapidocr import RapidOCR
 from starlette.applications import Starlette
+from starlette.requests import ClientDisconnect
 from starlette.responses import JSONResponse, PlainTextResponse
 from starlette.routing import Route
 
@@ -156,6 +157,7 @@ class Reader:
             }
         )
         self.thread_ = ThreadPoolExecutor(1, "reader")
+        self.turn_ = asyncio.Lock()
         sample = Image.new("RGB", (320, 64), "white")  # rapidocr loads each model at its first use: use them all now
         ImageDraw.Draw(sample).text((16, 12), "Ready", "black", ImageFont.load_default(32))
         if self.text(sample, 0.5) != "Ready":
@@ -165,11 +167,15 @@ class Reader:
         found = self.engine_(image, text_score=text_score)
         return "" if not found.txts else "\n".join(lines_of(found.boxes, found.txts))
 
-    async def read(self, picture, text_score):
+    async def read(self, picture, text_score, is_gone):
+        """The text; "" for a client that left while others had their turn (`is_gone` says so): nobody waits for it."""
+
         def work():
             return self.text(decode(picture), text_score)
 
-        return await asyncio.get_running_loop().run_in_executor(self.thread_, work)
+        async with self.turn_:
+            gone = await is_gone()
+            return "" if gone else await asyncio.get_running_loop().run_in_executor(self.thread_, work)
 
 
 def application(reader):
@@ -177,9 +183,11 @@ def application(reader):
         try:
             body, is_json = await body_of(request)
             picture, parameters = payload_of(body) if is_json else (body, dict(request.query_params))
-            text = await reader.read(picture, text_score_of(parameters))
+            text = await reader.read(picture, text_score_of(parameters), request.is_disconnected)
         except Refused as refused:
             return JSONResponse({"error": str(refused)}, refused.status)
+        except ClientDisconnect:  # in mid-body: the answer goes nowhere
+            return PlainTextResponse("", 400)
         except Exception as fault:
             print(f"ocr_worker: {type(fault).__name__}: {fault}", file=sys.stderr, flush=True)
             return JSONResponse({"error": f"the picture could not be processed ({type(fault).__name__})"}, 500)
