@@ -90,6 +90,19 @@ void report(int control, const std::string& line)
     (void)::send(control, line.data(), line.size(), MSG_NOSIGNAL);
 }
 
+// Makes this process a likelier victim than the gateway, whatever the gateway's own score is (proc(5)).
+void offer_to_oom_killer()
+{
+    const descriptor score(::open("/proc/self/oom_score_adj", O_RDWR | O_CLOEXEC));
+    std::array<char, 16> text{};
+    const ssize_t size = ::read(score.get(), text.data(), text.size());
+    const std::string_view line(text.data(), size > 0 ? static_cast<std::size_t>(size) : 0);
+    if (const std::optional<int> now = parse<int>(line.substr(0, line.find('\n')))) {
+        const std::string more = std::to_string(std::min(1000, *now + 300));
+        (void)!::pwrite(score.get(), more.data(), more.size(), 0);
+    }
+}
+
 // In the new process. Returns only when the command could not be run; errno says why.
 void become_worker(pid_t launcher, const char* directory, char** command)
 {
@@ -100,10 +113,7 @@ void become_worker(pid_t launcher, const char* directory, char** command)
     }
     const rlimit none{0, 0}; // a core file would hold payloads and tokens
     ::setrlimit(RLIMIT_CORE, &none);
-    if (const int score = ::open("/proc/self/oom_score_adj", O_WRONLY | O_CLOEXEC); score >= 0) {
-        (void)!::write(score, "500", 3);
-        ::close(score);
-    }
+    offer_to_oom_killer();
     if (*directory != '\0' && ::chdir(directory) != 0) {
         return;
     }

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <utility>
 
 namespace gw::workers {
 namespace {
@@ -81,6 +82,30 @@ std::string clean_line(std::string_view raw)
         raw.remove_prefix(length);
     }
     return clean;
+}
+
+bool line_gate::admit(time_point now)
+{
+    if (now - second_ >= std::chrono::seconds{1}) {
+        second_ = now;
+        admitted_ = 0;
+    }
+    if (admitted_ == lines_a_second) {
+        ++refused_;
+        return false;
+    }
+    ++admitted_;
+    return true;
+}
+
+std::size_t line_gate::take_refused(time_point now)
+{
+    return now - second_ >= std::chrono::seconds{1} ? take_refused() : 0;
+}
+
+std::size_t line_gate::take_refused()
+{
+    return std::exchange(refused_, 0);
 }
 
 std::vector<std::string> line_splitter::feed(std::string_view bytes)

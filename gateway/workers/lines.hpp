@@ -3,6 +3,8 @@
 // are dropped.
 #pragma once
 
+#include <chrono>
+#include <cstddef>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -29,6 +31,25 @@ private:
     std::string secret_;
     std::string held_; // of the line under way: at most longest_line and as much as a secret may overlap it
     bool cut_ = false; // the line under way is longer than that
+};
+
+// How many lines a second of one worker go to the log. What is over that is counted.
+class line_gate
+{
+public:
+    using time_point = std::chrono::steady_clock::time_point;
+    static constexpr std::size_t lines_a_second = 500;
+
+    [[nodiscard]] bool admit(time_point now);
+
+    // How many were not admitted in seconds that are over; the count begins anew.
+    [[nodiscard]] std::size_t take_refused(time_point now);
+    [[nodiscard]] std::size_t take_refused();
+
+private:
+    time_point second_; // its beginning
+    std::size_t admitted_ = 0;
+    std::size_t refused_ = 0;
 };
 
 // Invalid UTF-8 becomes U+FFFD, terminal escapes (ECMA-48 CSI) go, other control characters become spaces.
