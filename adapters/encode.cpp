@@ -78,8 +78,8 @@ bool passes(const request& asked, const task_info& task, const task_style& style
     );
 }
 
-// {"inputs": base64, "parameters": {...}}. The base64 text is the only range, unless `parameters` is too long
-// to be held: then both are, in the order in which they stand.
+// {"inputs": base64, "parameters": {...}}. The base64 text is the only range, unless `parameters` is too
+// long to be held: then both are, in the order in which they stand.
 body_plan base64_json(const request& asked, const task_info* task)
 {
     std::string parameters = asked.parameters.empty() ? "{}" : asked.parameters;
@@ -239,20 +239,18 @@ body_plan replace(const request& asked, std::vector<replacement> changes)
     return plan;
 }
 
-// What has to change for the body to name this model; nullopt: nothing.
+// What has to change for the body to name this model; nullopt: nothing. Where no door reads a model from the
+// body (Hugging Face paths), a `model` in it is somebody's own.
 std::optional<replacement> model_change(const request& asked, const std::string& model)
 {
-    const member_text* there = find_member(asked, "model");
-    const std::optional<byte_range> where = asked.model_at ? asked.model_at
-                                            : there        ? std::optional(there->where)
-                                                           : std::nullopt;
-    if (where) {
-        if (there != nullptr && string_of(there->text) == model) {
-            return std::nullopt;
-        }
-        return replacement{*where, quoted(model)};
+    if (!asked.model_at) {
+        return std::nullopt;
     }
-    return std::nullopt;
+    const member_text* there = find_member(asked, "model");
+    if (there != nullptr && string_of(there->text) == model) {
+        return std::nullopt;
+    }
+    return replacement{*asked.model_at, quoted(model)};
 }
 
 // A chat made of `inputs`: text becomes the user's message, a list is the messages.

@@ -35,17 +35,16 @@ struct task_style
 };
 
 // A task's request.
-//   errors   wrong_modality (bytes for a task that takes text or JSON), unknown_task (something would have to
-//   be
-//            translated, and the task is not known)
+//   errors   wrong_modality (bytes for a task that takes text or JSON)
+//            unknown_task   (something would have to be translated, and the task is not known)
 [[nodiscard]] result<encoded> encode_task(const request& asked, const target& to, const task_style& style);
 
 // A chat request: the body with the upstream's name of the model, everything else untouched but a
 // response_format in TGI's dialect. Also makes a chat of `inputs` (text, or a list of messages).
-//   errors   wrong_modality (no JSON), unsupported (`inputs` and `parameters` too long to be rearranged)
+//   errors   wrong_modality (no JSON, or neither `messages` nor `inputs` that can be made into them)
 [[nodiscard]] result<encoded> encode_chat(const request& asked, const std::string& model);
 
-// The body with the value of `model` replaced, or added, where it differs.
+// The body with the value of `model` replaced where it differs.
 [[nodiscard]] body_plan with_model(const request& asked, const std::string& model);
 
 // True when the request is an OpenAI chat: by its door, or by its task.
@@ -53,8 +52,7 @@ struct task_style
 
 // Parameters as a query: flags, whole numbers and words, which alone keep their type there.
 //   returns  nullopt when one would not: fractions, negative numbers, null, lists, objects, and text that
-//   reads like a
-//            number or a flag
+//            reads like a number or a flag
 [[nodiscard]] std::optional<std::string> query_of(std::string_view parameters);
 
 // The payload as base64 JSON text between quotes: our quotes, its characters. REQUIRES asked.binary

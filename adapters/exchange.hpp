@@ -1,5 +1,5 @@
-// The conversation of every upstream that answers one request with one answer: send, judge the head, then let
-// the answer through untouched, take the task's output out of it, or follow its events. A state machine
+// The conversation of every upstream that answers one request with one answer: send, judge the head, then
+// let the answer through untouched, take the task's output out of it, or follow its events. A state machine
 // without I/O.
 #pragma once
 

@@ -63,8 +63,7 @@ std::size_t end_of_value(std::string_view text, std::size_t at)
 }
 
 // Goes over the members of the object, or the elements of the array, that opens at `begin`. f(key with its
-// quotes, or
-// "", range of the value) says whether to go on.
+// quotes, or "", range of the value) says whether to go on.
 //   returns  false: the text is no such container
 template <class F>
 bool walk(std::string_view text, std::size_t begin, F&& f)

@@ -1,6 +1,6 @@
-// Finds values inside JSON that the scanner has already passed, as ranges of its text: nothing is parsed into
-// memory and nothing is written anew, so what is taken out travels as the bytes it was. Pure; never throws
-// and never reads beyond the text, even where it is no JSON after all (then nothing is found).
+// Finds values inside JSON that the scanner has already passed, as ranges of its text: nothing is parsed
+// into memory and nothing is written anew, so what is taken out travels as the bytes it was. Pure; never
+// throws and never reads beyond the text, even where it is no JSON after all (then nothing is found).
 #pragma once
 
 #include "message/body.hpp"

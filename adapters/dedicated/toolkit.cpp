@@ -1,6 +1,6 @@
 // Hugging Face's inference toolkit (the default container of dedicated endpoints) and workers that speak its
-// contract. It looks Content-Type and Accept up as exact strings, and Accept only after the model has run; so
-// each is one value from its table. Parameters of raw bodies stand in the query.
+// contract. It looks Content-Type and Accept up as exact strings, and Accept only after the model has run;
+// so each is one value from its table. Parameters of raw bodies stand in the query.
 #include "adapters/engines.hpp"
 #include "adapters/one_shot.hpp"
 #include "payload/media_type.hpp"

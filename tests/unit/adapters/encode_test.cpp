@@ -275,6 +275,14 @@ TEST(toolkit, text_passes_untouched)
         EXPECT_TRUE(what.body.pass_through());
         EXPECT_EQ(what.content_type, "application/json");
     }
+    const auto own = json(R"({"inputs":"x","model":"a handler's own"})", "text-classification");
+    EXPECT_TRUE(sent(own->asked, at(to, own->asked)).body.pass_through()) << "the path named the model";
+    const auto native =
+        json(R"({"model":"alias","inputs":"x"})", "text-classification", door::native_inference);
+    EXPECT_EQ(
+        execute(sent(native->asked, at(to, native->asked)).body, native->body),
+        R"({"model":"org/name","inputs":"x"})"
+    );
     const auto url = json(R"({"inputs":"https://example.com/cat.png"})", "image-classification");
     EXPECT_TRUE(sent(url->asked, at(to, url->asked)).body.pass_through()) << "an address travels as it is";
 }

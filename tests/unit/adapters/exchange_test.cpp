@@ -21,7 +21,9 @@ constexpr wall_time now{std::chrono::seconds{784111777}};
 class attempt
 {
 public:
-    attempt(const request& asked, const target& to) : to_(to), talk_(adapter_for(*to_.to).open(asked, to_))
+    attempt(std::shared_ptr<const config::upstream> to, std::shared_ptr<const asked_with_body> asked)
+        : upstream_(std::move(to)), asked_(std::move(asked)), to_(at(*upstream_, asked_->asked)),
+          talk_(adapter_for(*upstream_).open(asked_->asked, to_))
     {
         step(event::start{});
     }
@@ -48,6 +50,8 @@ public:
     conversation& talk() { return *talk_; }
 
 private:
+    std::shared_ptr<const config::upstream> upstream_;
+    std::shared_ptr<const asked_with_body> asked_;
     target to_;
     std::unique_ptr<conversation> talk_;
     std::string head_text_;
@@ -77,21 +81,24 @@ action::emit emitted(const action_type& what)
 // A small world: the request is of no interest, its answer is.
 struct world
 {
-    config::upstream to;
-    std::unique_ptr<asked_with_body> asked;
+    std::shared_ptr<config::upstream> to;
+    std::shared_ptr<asked_with_body> asked;
 
-    [[nodiscard]] attempt start() const { return {asked->asked, at(to, asked->asked)}; }
+    [[nodiscard]] attempt start() const { return {to, asked}; }
 };
 
 world task_world(std::string_view task, kind where = kind::dedicated, engine what = engine::toolkit)
 {
-    return {upstream(where, what), json(R"({"inputs":"https://example.com/a"})", task)};
+    return {
+        std::make_shared<config::upstream>(upstream(where, what)),
+        json(R"({"inputs":"https://example.com/a"})", task)
+    };
 }
 
 world chat_world(bool stream, kind where = kind::dedicated)
 {
     return {
-        upstream(where, engine::openai),
+        std::make_shared<config::upstream>(upstream(where, engine::openai)),
         json(
             stream ? R"({"model":"org/name","messages":[],"stream":true})"
                    : R"({"model":"org/name","messages":[]})",
@@ -299,11 +306,11 @@ TEST(exchange, the_platforms_host_is_known)
     attempt own = there.start();
     own.head("503 Service Unavailable\r\nContent-Type: text/html");
     EXPECT_EQ(failed(own.step(event::text{"<html>"})).what, outcome::unavailable);
-    there.to.at.host = "abc.us-east-1.aws.endpoints.huggingface.cloud";
+    there.to->at.host = "abc.us-east-1.aws.endpoints.huggingface.cloud";
     attempt platform = there.start();
     platform.head("503 Service Unavailable\r\nContent-Type: text/html");
     EXPECT_EQ(failed(platform.step(event::text{"<html>"})).what, outcome::warming);
-    there.to.at.host = "endpoints.huggingface.cloud.evil.example";
+    there.to->at.host = "endpoints.huggingface.cloud.evil.example";
     attempt other = there.start();
     other.head("503 Service Unavailable\r\nContent-Type: text/html");
     EXPECT_EQ(failed(other.step(event::text{"<html>"})).what, outcome::unavailable);
@@ -314,7 +321,7 @@ TEST(exchange, the_platforms_host_is_known)
 TEST(custom_answer, by_its_place)
 {
     world there = task_world("image-classification", kind::dedicated, engine::custom);
-    there.to.answer = "/result/0/predictions";
+    there.to->answer = "/result/0/predictions";
     const std::string body = R"({"time":1,"result":[{"predictions": [{"label":"cat","score":1e-400}] }]})";
     attempt one = there.start();
     EXPECT_EQ(reading(one.head("200 OK\r\nContent-Type: application/json")).how, action::read::as::whole);
@@ -334,14 +341,14 @@ TEST(custom_answer, by_its_place)
 TEST(custom_answer, too_long_to_be_held)
 {
     world there = task_world("image-classification", kind::dedicated, engine::custom);
-    there.to.answer = "/pre~1dictions";
+    there.to->answer = "/pre~1dictions";
     const std::string body = R"({"a":"b","pre/dictions":[1,2,3]})";
     attempt top = there.start();
     top.head("200 OK\r\nContent-Type: application/json");
     EXPECT_EQ(execute(emitted(top.whole(body, false)).body, body), "[1,2,3]")
         << "top-level members are known by range";
 
-    there.to.answer = "/a/b";
+    there.to->answer = "/a/b";
     attempt deep = there.start();
     deep.head("200 OK\r\nContent-Type: application/json");
     EXPECT_EQ(failed(deep.whole(R"({"a":{"b":1}})", false)).what, outcome::unavailable);
@@ -350,7 +357,7 @@ TEST(custom_answer, too_long_to_be_held)
 TEST(custom_answer, an_image_at_its_place)
 {
     world there = task_world("image-to-image", kind::dedicated, engine::custom);
-    there.to.answer = "/out/picture";
+    there.to->answer = "/out/picture";
     const std::string body = R"({"out":{"picture":")" + payloads::encode_base64(picture) + R"("}})";
     for (const bool held : {true, false}) {
         attempt one = there.start();
@@ -477,7 +484,8 @@ TEST(stream, recorded_from_tgi)
 
     // its own stream, which has no [DONE]
     world native = {
-        upstream(kind::serverless), json(R"({"inputs":"hello","stream":true})", "text-generation")
+        std::make_shared<config::upstream>(upstream(kind::serverless)),
+        json(R"({"inputs":"hello","stream":true})", "text-generation")
     };
     attempt two = native.start();
     EXPECT_EQ(reading(two.head("200 OK\r\nContent-Type: text/event-stream")).how, action::read::as::events);
@@ -567,6 +575,16 @@ TEST(stream, events_without_data_are_dropped)
     EXPECT_EQ(got.letters.find_first_not_of("dF"), std::string::npos) << got.letters;
     EXPECT_TRUE(got.letters.ends_with("FFd")) << got.letters << ": nothing comes behind [DONE]";
     EXPECT_TRUE(got.ended);
+}
+
+TEST(stream, an_event_too_long_to_be_held_is_content)
+{
+    attempt one = chat_world(true).start();
+    one.head("200 OK\r\nContent-Type: text/event-stream");
+    const auto what = one.step(event::sse{.oversize = true});
+    ASSERT_TRUE(std::holds_alternative<action::forward>(what));
+    EXPECT_TRUE(std::get<action::forward>(what).content);
+    EXPECT_EQ(play(one, "data: [DONE]\n\n").letters, "F") << "the stream had content";
 }
 
 TEST(stream, only_for_those_who_asked)

@@ -3,6 +3,7 @@
 
 #include <gtest/gtest.h>
 
+#include <cstdint>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -163,6 +164,43 @@ TEST(words, errors_among_events)
              {"message", R"({"choices":[]})", false},
          }) {
         EXPECT_EQ(is_error_event(each.name, each.data), each.error) << each.name << " " << each.data;
+    }
+}
+
+TEST(words, mutations_are_survived)
+{
+    std::uint32_t state = 4711;
+    const auto random = [&state] { return state = state * 1664525U + 1013904223U; };
+    for (const std::string_view seed : {
+             R"({"error":{"message":"m","type":"t","param":"model","code":"c","http_status_code":422}})",
+             R"({"detail":[{"type":"missing","loc":["body","messages",0,"role"],"msg":"Field required"}]})",
+             R"({"error":["a","b"],"estimated_time":20.5,"errors":[{"message":"x"}]})",
+             R"({"object":"error","message":"m","type":"BadRequestError","code":400})",
+             "received: b'\\xff' hf_abcdefghijklmnopqrstuvwxyz \xE2\x80\xA8",
+         }) {
+        for (int round = 0; round < 3000; ++round) {
+            std::string text(seed);
+            for (std::uint32_t changes = random() % 4 + 1; changes > 0; --changes) {
+                const std::size_t at = random() % text.size();
+                switch (random() % 3) {
+                case 0:
+                    text[at] = static_cast<char>(random() >> 24U);
+                    break;
+                case 1:
+                    text.insert(at, 1, "{}[]\",:\\b'\0"[random() % 12]);
+                    break;
+                default:
+                    text.erase(at, random() % 5);
+                    break;
+                }
+                if (text.empty()) {
+                    text = "x";
+                }
+            }
+            const upstream_words words = read_words(text, "");
+            EXPECT_LE(clean_words(words.message, 60).size(), 60U);
+            (void)is_error_event("", text);
+        }
     }
 }
 
