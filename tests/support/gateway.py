@@ -9,7 +9,6 @@ import sys
 import threading
 
 import httpx
-import yaml
 from processes import TOP, WORKERS, poll
 
 BINARY = os.environ.get("FOURWAYS_BIN", str(TOP / "build" / "release" / "fourways"))
@@ -120,7 +119,7 @@ class Gateway:
     def write(self, policy):
         """A new policy file, swapped in whole as editors do; text or a dict."""
         if isinstance(policy, dict):
-            policy = yaml.safe_dump({"listen": "127.0.0.1:0", "admin": "127.0.0.1:0", **policy}, sort_keys=False)
+            policy = json.dumps({"listen": "127.0.0.1:0", "admin": "127.0.0.1:0", **policy}, indent=1)  # JSON is YAML
         new = self.config.with_suffix(".new")
         new.write_text(policy)
         new.rename(self.config)
