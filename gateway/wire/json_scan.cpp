@@ -14,6 +14,9 @@ constexpr std::size_t head_size = 256;
 // Up to this many members, comparing with each is faster than a set.
 constexpr std::size_t few_members = 16;
 
+// Beyond this a string is worth the general scan.
+constexpr std::ptrdiff_t short_string = 1024;
+
 bool is_space(char c)
 {
     return c == ' ' || c == '\n' || c == '\r' || c == '\t';
@@ -147,10 +150,11 @@ result<json_index> json_scanner::finish()
 }
 
 // Everything between values: white space, brackets, commas, colons, and the first byte of a value or key.
+// Keys, short plain strings and words that lie whole in the block are done here too: most of what there is.
 bool json_scanner::scan_structure(cursor& at)
 {
     const char* const stop = at.up_to(limits_.plain_bytes + long_raw_);
-    while (at.at != stop) {
+    while (at.at < stop) {
         const char c = *at.at;
         if (is_space(c)) {
             ++at.at;
@@ -186,7 +190,13 @@ bool json_scanner::scan_structure(cursor& at)
             }
             begin_string(true, here + 1);
             ++at.at;
-            return true;
+            if (!scan_whole_string(at)) {
+                return false;
+            }
+            if (state_ == state::string) {
+                return true;
+            }
+            break;
         case state::colon:
             if (c != ':') {
                 return unexpected_byte(here, c);
@@ -206,6 +216,18 @@ bool json_scanner::scan_structure(cursor& at)
                 return false;
             }
             ++at.at;
+            if (state_ == state::string) {
+                if (!scan_whole_string(at)) {
+                    return false;
+                }
+            } else if (state_ == state::literal) {
+                if (std::string_view{at.at, stop}.starts_with(literal_rest_)) {
+                    at.at += literal_rest_.size();
+                    end_value(at.offset());
+                }
+            } else if (state_ > state::literal && !scan_number(at)) {
+                return false;
+            }
             if (state_ >= state::literal) {
                 return true; // the rest of the value has a scan of its own
             }
@@ -215,6 +237,24 @@ bool json_scanner::scan_structure(cursor& at)
         }
     }
     return true;
+}
+
+// A string of ASCII without escapes that ends in this block and is not long. Any other is left as it is, in
+// state `string`.
+bool json_scanner::scan_whole_string(cursor& at)
+{
+    const char* const end = at.end - at.at > short_string ? at.at + short_string : at.end;
+    const char* const quote = bytes::find_string_stop(at.at, end);
+    if (quote == end || *quote != '"' || static_cast<std::uint64_t>(quote - at.at) > limits_.long_string) {
+        return true;
+    }
+    if (in_key_) {
+        keys_.append(at.at, quote);
+    }
+    at.at = quote;
+    const std::uint64_t where = at.offset();
+    ++at.at;
+    return end_string(where);
 }
 
 bool json_scanner::scan_literal(cursor& at)

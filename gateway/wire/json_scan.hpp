@@ -50,9 +50,8 @@ struct json_long_string
     std::uint64_t escapes_removed = 0; // unescaped size = where.size() - escapes_removed
     bool escaped = false;              // holds at least one backslash
     std::uint8_t padding = 0;          // trailing `=` after unescaping, at most 3: what base64 sizes need
-    std::string
-        head; // the first bytes, unescaped (up to 256 of the body's bytes): a `data:` prefix shows here
-    std::string raw_head; // the same bytes as they were written, to count in
+    std::string head;     // the first bytes (up to 256 of the body's), unescaped: a `data:` prefix shows here
+    std::string raw_head; // the same as they were written, to count in; may end inside an escape
 };
 
 struct json_index
@@ -123,6 +122,7 @@ private:
 
     // Each returns false after it has set failure_.
     [[nodiscard]] bool scan_structure(cursor& at);
+    [[nodiscard]] bool scan_whole_string(cursor& at);
     [[nodiscard]] bool scan_literal(cursor& at);
     [[nodiscard]] bool scan_number(cursor& at);
     [[nodiscard]] bool scan_string(cursor& at);

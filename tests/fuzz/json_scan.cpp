@@ -34,7 +34,7 @@ std::string text_of(const result<json_index>& index)
         add(static_cast<int>(each.kind), each.where.begin, each.where.end, static_cast<int>(each.holds_long));
     }
     for (const json_long_string& each : index->longs) {
-        out += each.path + "|" + each.head;
+        out += each.path + "|" + each.head + "|" + each.raw_head;
         add(each.where.begin,
             each.where.end,
             each.escapes_removed,
@@ -98,6 +98,7 @@ void check_simdjson(const json_index& index, std::string_view input)
             other == std::string_view::npos ? theirs.size() : theirs.size() - other - 1;
         require(std::min<std::size_t>(equals, 3) == each.padding, "the padding");
         require(theirs.starts_with(each.head), "the head");
+        require(input.substr(each.where.begin, each.where.size()).starts_with(each.raw_head), "the raw head");
         require(each.head.size() == theirs.size() || each.where.size() > 240, "the head is whole");
 
         std::string_view there;

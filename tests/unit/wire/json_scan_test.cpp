@@ -55,7 +55,8 @@ std::string shown(const result<json_index>& index)
     for (const json_long_string& each : index->longs) {
         out += " | " + each.path + " " + std::to_string(each.where.begin) + "-" +
                std::to_string(each.where.end) + " -" + std::to_string(each.escapes_removed) +
-               (each.escaped ? " escaped" : "") + " pad " + std::to_string(each.padding) + " " + each.head;
+               (each.escaped ? " escaped" : "") + " pad " + std::to_string(each.padding) + " " + each.head +
+               " " + each.raw_head;
     }
     return out;
 }
@@ -300,6 +301,7 @@ TEST(json_scan, records_long_strings)
     EXPECT_TRUE(found.escaped);
     EXPECT_EQ(found.padding, 2);
     EXPECT_EQ(found.head, "data:;AAAA/==");
+    EXPECT_EQ(found.raw_head, R"(data:;AAAA\/\u003d=)");
     EXPECT_TRUE(index->find("inputs")->holds_long);
     EXPECT_FALSE(index->find("short")->holds_long) << "eight bytes are not more than eight";
     expect_same_in_pieces(body, small());
@@ -509,9 +511,26 @@ TEST(json_scan, agrees_with_the_grammar_on_every_short_number)
 
 TEST(json_scan, agrees_with_simdjson_on_utf8)
 {
-    constexpr unsigned char interesting[] = {0x41, 0x7f, 0x80, 0x8f, 0x90, 0x9f, 0xa0, 0xbf,
-                                             0xc0, 0xc1, 0xc2, 0xdf, 0xe0, 0xe1, 0xec, 0xed,
-                                             0xee, 0xef, 0xf0, 0xf1, 0xf3, 0xf4, 0xf5, 0xff};
+    constexpr unsigned char interesting[] = {
+        0x41,
+        0x80,
+        0x8f,
+        0x90,
+        0x9f,
+        0xa0,
+        0xbf,
+        0xc1,
+        0xc2,
+        0xdf,
+        0xe0,
+        0xe1,
+        0xed,
+        0xef,
+        0xf0,
+        0xf3,
+        0xf4,
+        0xf5
+    };
     constexpr std::size_t count = sizeof interesting;
     json_scanner scanner;
     std::string body;
