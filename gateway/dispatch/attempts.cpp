@@ -488,7 +488,7 @@ void attempts::told(const verdict& what, time_point now, wall_time wall)
     } else {
         spend(who.to);
     }
-    stopped_ = stopped_ || (!untouched && !fallback_.on.contains(is.what));
+    stopped_ = !untouched && !fallback_.on.contains(is.what); // of a pool, the last token's answer
     here.last = std::move(is);
 }
 

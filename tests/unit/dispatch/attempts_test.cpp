@@ -294,6 +294,15 @@ TEST_F(attempts_test, a_token_pool_is_used_even_if_the_policy_does_not_move_on)
     EXPECT_EQ(r.gets(limited(20s)), "give up: rate_limited 429 after 20 s");
 }
 
+TEST_F(attempts_test, of_a_pool_the_last_tokens_answer_decides)
+{
+    w.fallback_of(plan).on = {outcome::unavailable};
+    walker r(w, plan);
+    (void)r.next();
+    EXPECT_EQ(r.gets(limited(20s)), "try router with spare");
+    EXPECT_EQ(r.gets(broken()), "try vit");
+}
+
 TEST_F(attempts_test, connect_failures_always_may_move_on)
 {
     w.fallback_of(plan).on = {};
