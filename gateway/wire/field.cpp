@@ -70,8 +70,9 @@ bool valid_name(std::string_view name)
 
 bool valid_value(std::string_view value)
 {
-    const char* const end = value.data() + value.size();
-    const char* at = bytes::find_control(value.data(), end);
+    const char* const begin = value.data();
+    const char* const end = begin + value.size();
+    const char* at = bytes::find_control(begin, end);
     while (at != end && *at == '\t') {
         at = bytes::find_control(at + 1, end);
     }
