@@ -117,7 +117,7 @@ result<std::string> explain(const config::settings& now, const std::string& mode
             out += "   off       no_token: every token it names is empty; set it and it is used\n";
             continue;
         }
-        const adapters::target target{.to = &to, .with = with, .model = each.model, .task = plan->task};
+        const adapters::target target{.to = &to, .with = with, .model = each.model, .provider = plan->provider, .task = plan->task};
         const auto encoding = adapters::adapter_for(to).plan(asked, target);
         if (encoding) {
             out += fmt::format("   encoding  {} (for {})\n", adapters::to_string(*encoding), asked.raw ? "a raw " + asked.content_type : "a JSON body");

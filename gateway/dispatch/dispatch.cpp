@@ -151,7 +151,7 @@ net::task<result<adapters::answer_head>> dispatched::begin(net::time_point deadl
 net::task<std::optional<verdict>> dispatched::attempt(const attempts::try_it& what)
 {
     const policy::candidate& candidate = plan_.candidates[what.candidate];
-    target_ = {.to = candidate.to, .with = what.with, .model = candidate.model, .task = plan_.task};
+    target_ = {.to = candidate.to, .with = what.with, .model = candidate.model, .provider = plan_.provider, .task = plan_.task};
     const adapters::adapter& tongue = adapters::adapter_for(*candidate.to);
     mode_ = mode::none;
     told_ = false;
@@ -703,7 +703,9 @@ net::task<void> dispatched::finish(telemetry::access_record& record)
         if (stop_.fired() && stop_.why() == code::client_gone) {
             machine_.left(now);
         } else {
-            machine_.told({.what = outcome::ok, .status = status_}, now, wall());
+            verdict good = talk_->accepted(); // it may carry a cooldown: RateLimit with nothing left
+            good.status = status_;
+            machine_.told(good, now, wall());
         }
     }
     if (talk_) {

@@ -88,6 +88,7 @@ failure to_failure(const config::upstream& by, const verdict& what)
         .from = what.what == outcome::rejected ? origin::client : origin::upstream,
         .text = what.text,
         .detail = what.detail,
+        .error_type = what.error_type,
     };
     if (what.what == outcome::rejected) {
         // The client's own fault has the upstream's own status and words.
