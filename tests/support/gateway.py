@@ -148,8 +148,8 @@ class Gateway:
                 thread.join(10)
             self.http.close()
             self.admin_http.close()
+        print("what the gateway told:\n" + "".join(self.told_)[-20_000:])  # shown with a test that failed
         if kind is not None:
-            print("what the gateway told:\n" + "".join(self.told_)[-20_000:])
             return
         told = "".join(self.told_) + metrics
         assert not [secret for secret in self.secrets if secret in told], "a secret was told"

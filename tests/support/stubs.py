@@ -300,7 +300,7 @@ class Ruled(Stub):
 
 
 class Router(Ruled):
-    """Hugging Face's router: hf-inference's task routes, raw or base64 JSON, and /v1/chat/completions. `tasks`: model -> task."""
+    """Hugging Face's router: hf-inference's task routes, raw or base64 JSON, and /v1/chat/completions. `tasks`: model -> task, "*" for others."""
 
     def __init__(self, tasks=None):
         self.tasks = tasks or {}
@@ -316,7 +316,7 @@ class Router(Ruled):
             return bad_token()
         if seen.path == "/v1/chat/completions":
             return chat_reply(seen.json)
-        task = self.tasks.get(self.model_of(seen))
+        task = self.tasks.get(self.model_of(seen), self.tasks.get("*"))
         if not seen.path.startswith("/hf-inference/models/") or task is None:
             return Reply({"error": "Model not supported by provider hf-inference"}, 400)
         if task == "text-to-image":
