@@ -123,6 +123,16 @@ TEST(launcher, sigterm_ends_both)
     EXPECT_EQ(status_of(one.launcher), 128 + SIGTERM);
 }
 
+TEST(launcher, the_kernel_kills_the_worker_of_a_killed_launcher)
+{
+    const launched one = launch_or_fail({"sleep", "1000"});
+    const pid_t worker = std::stoi(read_all(one.control, "\n").substr(8));
+    EXPECT_FALSE(is_gone(worker));
+    ::kill(one.launcher, SIGKILL);
+    EXPECT_EQ(status_of(one.launcher), -SIGKILL);
+    EXPECT_TRUE(eventually([&] { return is_gone(worker); }));
+}
+
 TEST(launcher, the_worker_begins_with_default_signals)
 {
     sigset_t some;

@@ -165,6 +165,7 @@ TEST_F(start, what_cannot_be_run_says_why)
 {
     config::upstream to = scripted(mark);
     to.run->command = {"no-such-program", "$port"};
+    to.run->env = {{"PATH", "/usr/bin:/bin"}};
     const result<ready_worker> got = ensured(workers, to);
     ASSERT_FALSE(got);
     EXPECT_THAT(

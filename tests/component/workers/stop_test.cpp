@@ -194,7 +194,9 @@ TEST_F(stop, a_lost_one_that_stays_silent_is_replaced)
     const pid_t pid = status_of(hasty).pid;
     ASSERT_EQ(::kill(pid, SIGSTOP), 0);
     hasty.lost(to, "org/m", first->generation);
-    EXPECT_TRUE(eventually([&] { return is_gone(pid); })) << "a stopped process must be woken to see SIGTERM";
+    EXPECT_TRUE(eventually([&] { return is_gone(pid) && status_of(hasty).state == "stopped"; }));
+    EXPECT_THAT(status_of(hasty).last_end, testing::EndsWith("it was stopped and exited with status 0"))
+        << "a stopped process must be woken to see SIGTERM";
     EXPECT_TRUE(log.has("has not been well for 1 s: GET /health did not answer"));
     EXPECT_TRUE(ensured(hasty, to));
 }
