@@ -185,6 +185,9 @@ slots::lease slots::acquire(const config::upstream& to, std::string_view model)
         place& here = at(to, model);
         if (here.configured.load(std::memory_order_relaxed) != configured) {
             here.configured.store(configured, std::memory_order_relaxed); // a reload changed it
+            if (here.queued.load() != 0) {
+                here.hand_over();
+            }
         }
 
         if (here.limit() == 0 && here.queued.load(std::memory_order_relaxed) == 0) {

@@ -101,6 +101,18 @@ TEST_F(slots_test, a_raised_limit_lets_the_next_ones_in)
     EXPECT_TRUE(room.acquire(llm, "m"));
 }
 
+TEST_F(slots_test, a_raised_limit_lets_those_in_first_who_wait)
+{
+    llm.max_in_flight = 1;
+    slots::lease one = room.acquire(llm, "m");
+    slots::ticket first = room.wait_for_slot(llm, "m", wakes(1));
+    slots::ticket second = room.wait_for_slot(llm, "m", wakes(2));
+    llm.max_in_flight = 2;
+    EXPECT_FALSE(room.acquire(llm, "m")) << "nobody overtakes";
+    EXPECT_EQ(woken, std::vector<int>{1});
+    EXPECT_TRUE(first.take());
+}
+
 TEST_F(slots_test, whoever_sits_down_when_a_slot_is_free_gets_it_without_being_woken)
 {
     llm.max_in_flight = 1;
