@@ -97,15 +97,15 @@ body_plan base64_json(const request& asked, const task_info* task)
         for (const auto& each : members_of(parameters).value_or(std::vector<member_view>{})) {
             const bool moves = std::ranges::find(keys, each.key) != keys.end();
             std::string& to = moves ? after : kept;
-            to += (moves || !kept.empty() ? "," : "") + quoted(each.key) + ":" + std::string(each.value);
+            to += (moves || !kept.empty() ? "," : "") + json_string(each.key) + ":" + std::string(each.value);
         }
         for (const std::string_view key : keys) {
             if (const member_text* member = short_member(asked, key)) {
-                after += "," + quoted(key) + ":" + std::string(member->text);
+                after += "," + json_string(key) + ":" + std::string(member->text);
             }
         }
         parameters = "{" + kept + "}";
-        before = "{" + quoted(task->payload_key) + ":";
+        before = "{" + json_string(task->payload_key) + ":";
         after += "}";
     }
 
@@ -250,7 +250,7 @@ std::optional<replacement> model_change(const request& asked, const std::string&
     if (there != nullptr && string_of(there->text) == model) {
         return std::nullopt;
     }
-    return replacement{*asked.model_at, quoted(model)};
+    return replacement{*asked.model_at, json_string(model)};
 }
 
 // A chat made of `inputs`: text becomes the user's message, a list is the messages.
@@ -262,7 +262,7 @@ result<encoded> chat_of_inputs(const request& asked, const std::string& model)
             code::wrong_modality, "A chat needs `messages`, or `inputs` that is a text or a list of messages."
         );
     }
-    std::string body = R"({"model":)" + quoted(model) + R"(,"messages":)";
+    std::string body = R"({"model":)" + json_string(model) + R"(,"messages":)";
     if (inputs->text.front() == '[') {
         body += inputs->text;
     } else if (inputs->text.front() == '"') {
@@ -272,7 +272,7 @@ result<encoded> chat_of_inputs(const request& asked, const std::string& model)
     }
     for (const auto& each : members_of(asked.parameters).value_or(std::vector<member_view>{})) {
         if (each.key != "model" && each.key != "messages" && each.key != "stream") {
-            body += "," + quoted(each.key) + ":" + std::string(each.value);
+            body += "," + json_string(each.key) + ":" + std::string(each.value);
         }
     }
     body += asked.stream ? R"(,"stream":true})" : "}";
@@ -409,7 +409,7 @@ result<encoded> encode_chat(const request& asked, const std::string& model)
         // behind the last member: the one place that is known to be between two of them
         const auto last =
             std::ranges::max_element(asked.members, {}, [](const member_text& m) { return m.where.end; });
-        changes.push_back({{last->where.end, last->where.end}, R"(,"model":)" + quoted(model)});
+        changes.push_back({{last->where.end, last->where.end}, R"(,"model":)" + json_string(model)});
     }
     if (const member_text* format = short_member(asked, "response_format")) {
         if (auto translated = openai_format(format->text)) {

@@ -212,7 +212,7 @@ std::optional<std::string> string_of(std::string_view value)
     return wire::unescape_json_string(value.substr(1, value.size() - 2));
 }
 
-std::string quoted(std::string_view text)
+std::string json_string(std::string_view text)
 {
     std::string out;
     wire::append_json_string(out, text);

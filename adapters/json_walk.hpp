@@ -30,6 +30,6 @@ struct member_view
 [[nodiscard]] std::optional<std::string> string_of(std::string_view value);
 
 // A JSON string for a text.
-[[nodiscard]] std::string quoted(std::string_view text);
+[[nodiscard]] std::string json_string(std::string_view text);
 
 } // namespace gw::adapters

@@ -18,7 +18,7 @@ bool is_header_safe(std::string_view text)
     return std::ranges::all_of(text, [](char c) { return c > 0x20 && c < 0x7f; });
 }
 
-std::string quoted(std::string_view text)
+std::string in_ticks(std::string_view text)
 {
     return '`' + std::string(text) + '`';
 }
@@ -31,7 +31,7 @@ std::optional<secret_source> read_secret_file(const field& from, std::string_vie
     std::ifstream in(made.file, std::ios::binary);
     std::string text(most + 1, '\0');
     if (!readable(made.file) || !in.read(text.data(), static_cast<std::streamsize>(text.size())).eof()) {
-        from.report("cannot read " + quoted(made.file) + ", or it is too long for a secret");
+        from.report("cannot read " + in_ticks(made.file) + ", or it is too long for a secret");
         return std::nullopt;
     }
     text.resize(static_cast<std::size_t>(in.gcount()));
@@ -42,12 +42,12 @@ std::optional<secret_source> read_secret_file(const field& from, std::string_vie
         }
     }
     if (text.empty()) {
-        from.report("the file " + quoted(made.file) + " is empty");
+        from.report("the file " + in_ticks(made.file) + " is empty");
         return std::nullopt;
     }
     if (!is_header_safe(text)) {
         from.report(
-            "what " + quoted(made.file) +
+            "what " + in_ticks(made.file) +
             " holds is no secret that can be sent: it has a line break, a space or a "
             "character outside ASCII inside"
         );
@@ -68,14 +68,14 @@ std::optional<secret_source> read_secret_variable(const field& from, std::string
     const auto value = from.in().env(name);
     if (dash == std::string_view::npos && (!value || value->empty())) {
         from.report(
-            "the variable " + quoted(name) + (value ? " is empty" : " is not set") +
+            "the variable " + in_ticks(name) + (value ? " is empty" : " is not set") +
             "; set it, or write `${" + name + ":-}` if it may be empty"
         );
         return std::nullopt;
     }
     if (value && !is_header_safe(*value)) {
         from.report(
-            "the value of " + quoted(name) +
+            "the value of " + in_ticks(name) +
             " is no secret that can be sent: it has a line break, a space or a character outside ASCII inside"
         );
         return std::nullopt;

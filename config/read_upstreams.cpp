@@ -14,7 +14,7 @@ using names = std::vector<std::string_view>;
 
 constexpr std::string_view router = "https://router.huggingface.co";
 
-std::string quoted(std::string_view text)
+std::string in_ticks(std::string_view text)
 {
     return '`' + std::string(text) + '`';
 }
@@ -104,7 +104,7 @@ private:
                 needs_command ? "belongs to a `command`, and this upstream has none"
                 : owned
                     ? "does not go with `command`: the gateway starts this upstream at an address of its own"
-                    : "does not belong to kind " + quoted(kinds[*said])
+                    : "does not belong to kind " + in_ticks(kinds[*said])
             );
         }
         if (made_.value.kind == kind::space) {
@@ -122,7 +122,7 @@ private:
             if (const auto said = at->choice("engine", engines)) {
                 made_.value.engine = static_cast<config::engine>(*said);
                 if (made_.value.engine == engine::tgi || made_.value.engine == engine::tei) {
-                    at->report("engine " + quoted(engines[*said]) + " is not supported by this build");
+                    at->report("engine " + in_ticks(engines[*said]) + " is not supported by this build");
                 }
             }
         }
@@ -181,7 +181,7 @@ private:
             if (const auto said = at->text("a file of certificates (PEM)")) {
                 value.ca_file = absolute(self_.in(), *said);
                 if (!readable(value.ca_file)) {
-                    at->report("cannot read " + quoted(value.ca_file));
+                    at->report("cannot read " + in_ticks(value.ca_file));
                 }
             }
         }
@@ -219,7 +219,7 @@ private:
         if (has_url_ && named && !made_.value.at.tls && !made_.value.insecure_http &&
             !is_loopback(made_.value.at.host)) {
             map_.get("url")->report(
-                "a token would travel to " + quoted(made_.value.at.host) +
+                "a token would travel to " + in_ticks(made_.value.at.host) +
                 " in clear text; use `https://`, or say `insecure_http: true`"
             );
         }
@@ -346,7 +346,7 @@ private:
                 );
             } else if (name.size() > 1 && std::ranges::find(good, name) == good.end()) {
                 from.report(
-                    quoted(name) + " is no placeholder" + did_you_mean(name, good) + " (`$model`, `$port`)"
+                    in_ticks(name) + " is no placeholder" + did_you_mean(name, good) + " (`$model`, `$port`)"
                 );
             }
         }

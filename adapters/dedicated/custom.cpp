@@ -72,7 +72,7 @@ result<void> append(body_plan& body, const template_part& part, const request& a
         append_parameters(body, asked);
         return {};
     case template_part::what::model:
-        append_text(body, quoted(to.model));
+        append_text(body, json_string(to.model));
         return {};
     }
     return {};

@@ -102,7 +102,7 @@ TEST(json_walk, strings)
     EXPECT_EQ(string_of("1"), std::nullopt);
     EXPECT_EQ(string_of("\""), std::nullopt);
     EXPECT_EQ(string_of(""), std::nullopt);
-    EXPECT_EQ(quoted("a\"b\n"), R"("a\"b\n")");
+    EXPECT_EQ(json_string("a\"b\n"), R"("a\"b\n")");
 }
 
 } // namespace
