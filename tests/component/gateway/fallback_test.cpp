@@ -35,6 +35,11 @@ struct refusal
     std::size_t asked;   // requests the first upstream saw
 };
 
+void PrintTo(const refusal& row, std::ostream* out)
+{
+    *out << row.why;
+}
+
 class Refusal : public testing::TestWithParam<refusal>
 {
 };

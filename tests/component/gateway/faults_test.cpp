@@ -7,6 +7,7 @@
 namespace gw::test {
 namespace {
 
+using namespace std::string_literals;
 using testing::HasSubstr;
 
 const std::string png = "\x89PNG\r\n\x1a\n0000";
@@ -30,6 +31,11 @@ struct fault
     int status;        // what the client gets
     std::string holds; // in the error
 };
+
+void PrintTo(const fault& row, std::ostream* out)
+{
+    *out << row.why;
+}
 
 class Fault : public testing::TestWithParam<fault>
 {
@@ -62,7 +68,7 @@ INSTANTIATE_TEST_SUITE_P(
         fault{"length and chunks", "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 3\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n", then::read_on, 502, "unavailable"},
         fault{"a protocol switch nobody asked for", "HTTP/1.1 101 Switching Protocols\r\nupgrade: x\r\n\r\n", then::read_on, 502, "unavailable"},
         fault{"a redirect is never followed", "HTTP/1.1 302 Found\r\nlocation: http://127.0.0.1:1/\r\ncontent-length: 0\r\n\r\n", then::read_on, 502, "upstream_redirect"},
-        fault{"a NUL in a header", std::string("HTTP/1.1 200 OK\r\nx: a\0b\r\ncontent-length: 0\r\n\r\n", 50), then::read_on, 502, "unavailable"},
+        fault{"a NUL in a header", "HTTP/1.1 200 OK\r\nx: a\0b\r\ncontent-length: 0\r\n\r\n"s, then::read_on, 502, "unavailable"},
         fault{"silence before the head", "", then::stall, 504, "timeout"},
         fault{"HTML with 200", "HTTP/1.1 200 OK\r\ncontent-type: text/html\r\ncontent-length: 6\r\n\r\n<html>", then::read_on, 502, "unavailable"},
         fault{"the client's own fault, in the upstream's words", scripted_upstream::json(R"({"error":"top_k must be positive"})", 400), then::read_on, 400, "top_k must be positive"},
@@ -122,7 +128,8 @@ TEST(Faults, AConnectionThatTheUpstreamClosedIsNotUsedAgain)
     gateway here(policy(up.url()));
     for (int i = 1; i <= 5; ++i) {
         EXPECT_EQ(ask(here).body, "[1]");
-        ASSERT_TRUE(eventually([&] { return up.connections() == i; }));
+        EXPECT_EQ(up.connections(), i);
+        ASSERT_TRUE(eventually([&] { return here.idle_connections() == 0; })) << "the closed one is noticed while it idles";
     }
 }
 

@@ -10,6 +10,7 @@
 #include <fcntl.h>
 #include <gtest/gtest.h>
 
+#include <future>
 #include <map>
 #include <memory>
 #include <string>
@@ -181,6 +182,17 @@ public:
     gateway& operator=(const gateway&) = delete;
 
     [[nodiscard]] std::uint16_t port() const { return port_; }
+    // Kept upstream connections that idle, over all cores.
+    [[nodiscard]] std::size_t idle_connections()
+    {
+        std::size_t sum = 0;
+        for (auto& each : units_) {
+            std::promise<std::size_t> count;
+            each->core.loop.post([&] { count.set_value(each->core.pool.idle_count()); });
+            sum += count.get_future().get();
+        }
+        return sum;
+    }
     [[nodiscard]] client connect() const { return client(port_); }
     // One request on a connection of its own.
     [[nodiscard]] answer ask(std::string_view bytes) const

@@ -52,7 +52,13 @@ TEST_F(storm, a_lease_is_a_worker_that_answers)
                     (void)ensured(workers, to); // may be refused while no policy names it
                     continue;
                 }
-                ++(get(held.where().port, "/health") ? answered : let_down);
+                const bool good = get(held.where().port, "/health").has_value();
+                if (!good) {
+                    log.writer()(
+                        severity::error, "LET DOWN generation " + std::to_string(held.where().generation), {}
+                    );
+                }
+                ++(good ? answered : let_down);
                 lease moved = std::move(held);
                 moved.give_back();
                 (void)eventually([&] { return over || !workers.ready(to, "org/m"); });
@@ -75,7 +81,7 @@ TEST_F(storm, a_lease_is_a_worker_that_answers)
     for (std::thread& each : crowd) {
         each.join();
     }
-    EXPECT_EQ(let_down, 0);
+    EXPECT_EQ(let_down, 0) << log.story();
     workers.stop();
     for (const std::string& each : marked(mark, "start")) {
         EXPECT_TRUE(is_gone(std::stoi(each)));

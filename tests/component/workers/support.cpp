@@ -57,9 +57,27 @@ log_fn recorder::writer()
 {
     return [this](severity level, std::string_view text, const log_fields& fields) {
         const std::scoped_lock guard(lock_);
-        lines_.push_back({.level = level, .text = std::string(text), .fields = {fields.begin(), fields.end()}}
+        lines_.push_back(
+            {.at = std::chrono::steady_clock::now(),
+             .level = level,
+             .text = std::string(text),
+             .fields = {fields.begin(), fields.end()}}
         );
     };
+}
+
+std::string recorder::story() const
+{
+    std::string told;
+    for (const logged_line& each : all()) {
+        const auto ms = std::chrono::duration_cast<std::chrono::milliseconds>(each.at - begun_);
+        told += std::to_string(ms.count()) + " ms  " + each.text;
+        for (const auto& [name, value] : each.fields) {
+            told += "  " + name + "=" + value;
+        }
+        told += "\n";
+    }
+    return told;
 }
 
 std::vector<logged_line> recorder::all() const

@@ -42,6 +42,7 @@ private:
 
 struct logged_line
 {
+    std::chrono::steady_clock::time_point at;
     severity level = severity::info;
     std::string text;
     std::vector<std::pair<std::string, std::string>> fields;
@@ -54,8 +55,10 @@ public:
     [[nodiscard]] log_fn writer();
     [[nodiscard]] std::vector<logged_line> all() const;
     [[nodiscard]] bool has(std::string_view part_of_text) const;
+    [[nodiscard]] std::string story() const; // all of it, for a failed test to show
 
 private:
+    const std::chrono::steady_clock::time_point begun_ = std::chrono::steady_clock::now();
     mutable std::mutex lock_;
     std::vector<logged_line> lines_;
 };
