@@ -20,6 +20,7 @@ import threading
 import time
 
 BUNDLED = "HuggingFaceTB/SmolLM2-135M-Instruct"
+HTTP_THREADS = 256  # each kept connection holds one, and who finds none free waits 5 s for one to be given up
 
 
 def fail(why):
@@ -62,6 +63,7 @@ def serve(asked, weights):
     p.use_jinja = True
     p.hostnames = [asked.host]
     p.port = asked.port
+    p.n_threads_http = HTTP_THREADS
     p.endpoint_metrics = True
     p.cors_origins = ""  # no web page may read an answer
     p.verbosity = 2  # warnings and errors
