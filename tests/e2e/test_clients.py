@@ -243,7 +243,7 @@ def variables(pid):
 
 
 def children_of(pid):
-    return [int(each) for each in proc(pid, f"task/{pid}/children").split()]
+    return [int(child) for task in pathlib.Path(f"/proc/{pid}/task").glob("*/children") for child in task.read_text().split()]
 
 
 # ---- without clients: who reaches the listener may call, but no web page ----
