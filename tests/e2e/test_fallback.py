@@ -7,10 +7,9 @@ import threading
 
 import openai
 import pytest
-from gateway import worker_command
 from make_gguf import SENTENCE
 from pictures import INVOICE
-from processes import poll
+from processes import poll, worker
 from stubs import (
     DONE,
     ROLE,
@@ -32,51 +31,51 @@ from stubs import (
 )
 
 ONE, TWO = "hf_canary_one_0123456789", "hf_canary_two_0123456789"
+SECRETS = {"ONE": ONE, "TWO": TWO}
 HELLO = [{"role": "user", "content": "hello"}]
 HEARD = chat_text(HELLO)
 TEXT = [{"generated_text": "\n".join(INVOICE)}]
 CHAT, OCR = "org/chat", "RapidAI/RapidOCR"
 
 
-def policy(router, parrot_file, **fallback):
-    here = ["--gguf", parrot_file, "--ctx", 4096, "--threads", 1]
-    upstreams = {
-        "router": {"kind": "serverless", "url": router.url, "tokens": ["one", "two"]},
-        "ocr-here": {"kind": "local", "command": worker_command("ocr_worker.py")},
-        "chat-here": {"kind": "local", "engine": "openai", "command": worker_command("llama_worker.py", *here)},
-    }
+@pytest.fixture(scope="module")
+def workers(tmp_path_factory, parrot_file):
+    """Both workers, running: what it costs to start one is other tests' matter."""
+    logs = tmp_path_factory.mktemp("workers")
+    llama = ["--model", CHAT, "--gguf", str(parrot_file), "--ctx", "4096", "--threads", "1"]
+    with worker("llama_worker.py", *llama, log=logs / "llama") as chats, worker("ocr_worker.py", "--model", OCR, log=logs / "ocr") as reads:
+        yield {
+            "chat-here": {"kind": "local", "engine": "openai", "url": chats.url},
+            "ocr-here": {"kind": "local", "engine": "toolkit", "url": reads.url},
+        }
+
+
+def policy(router, workers, tokens=("one", "two"), **fallback):
+    serverless = {"kind": "serverless", "url": router.url, "tokens": list(tokens)}
     more = {"fallback": fallback} if fallback else {}
     models = {
-        CHAT: {"task": "chat-completion", "route": ["router", "chat-here"], **more},
-        OCR: {"task": "image-to-text", "route": ["router", "ocr-here"], **more},
+        CHAT: {"task": "chat-completion", "route": ["router", "chat-here"] if workers else ["router"], **more},
+        OCR: {"task": "image-to-text", "route": ["router", "ocr-here"] if workers else ["router"], **more},
     }
-    tokens = {"one": {"secret": "${ONE}", "bill_to": "acme"}, "two": {"secret": "${TWO}"}}
-    return {"tokens": tokens, "upstreams": upstreams, "models": models}
-
-
-@pytest.fixture(scope="module")
-def router(start_once):
-    return start_once.keep(Router({OCR: "image-to-text"}))
-
-
-@pytest.fixture(scope="module")
-def workers_ready(start_once, router, parrot_file, invoice):
-    """One gateway for the module, with both workers running: what a candidate costs to start is other tests' matter."""
-    here = start_once(policy(router, parrot_file), env={"ONE": ONE, "TWO": TWO})
-    router.when(web_page(500))
-    here.http.post(f"/models/{CHAT}/v1/chat/completions", json={"messages": HELLO})
-    here.http.post(f"/models/{OCR}", content=invoice)
-    poll(lambda: [each["state"] for each in here.workers()] == ["ready", "ready"], 60, "both workers ready")
-    return here
+    secrets = {"one": {"secret": "${ONE}", "bill_to": "acme"}, "two": {"secret": "${TWO}"}}
+    return {"tokens": secrets, "upstreams": {"router": serverless, **workers}, "models": models}
 
 
 @pytest.fixture
-def here(workers_ready, router, parrot_file):
-    """A router that is well and of which nothing is remembered: what was learned is keyed by its tokens' secrets and origin."""
-    router.calm()
-    router.seen.clear()
-    yield workers_ready
-    router.calm()
+def router(start):
+    return start.keep(Router({OCR: "image-to-text"}))
+
+
+@pytest.fixture
+def here(start, router, workers):
+    """A gateway of the test's own: what another has learned of the router is no matter here."""
+    return start(policy(router, workers), env=SECRETS)
+
+
+@pytest.fixture
+def alone(start, router):
+    """The same without workers: the router is all there is. Told to wait, it waits for 100 ms only."""
+    return start(policy(router, {}, max_wait="100ms"), env=SECRETS)
 
 
 def chat(here, stream=False, **more):
@@ -116,26 +115,11 @@ FORMS = {
 }
 
 
-def fresh(start, router, parrot_file, **how):
-    """A gateway of the test's own, for what a shared one would remember."""
-    return start(policy(router, parrot_file, **how), env={"ONE": ONE, "TWO": TWO})
-
-
-def warmed(here, router, invoice, form):
-    """Starts the worker of this form by a request that the router fails, and waits until it is ready."""
-    router.when(web_page(500), times=1)
-    FORMS[form][0](here, invoice)
-    poll(lambda: [each["state"] for each in here.workers()] == ["ready"], 60, "the worker ready")
-    return here
-
-
 @pytest.mark.parametrize("form", FORMS)
-def test_a_limited_router_is_replaced_by_the_worker_until_it_recovers(start, parrot_file, invoice, form):
-    router = start.keep(Router({OCR: "image-to-text"}))
+def test_a_limited_router_is_replaced_by_the_worker_until_it_recovers(here, router, invoice, form):
     ask, read, heard, spoken = FORMS[form]
     heard = heard or output_of("image-to-text", invoice)
     worker = "ocr-here" if form in ("bytes", "base64") else "chat-here"
-    here = warmed(fresh(start, router, parrot_file), router, invoice, form)
 
     assert read(ask(here, invoice)) == heard
     router.when(limited(retry_after=2))
@@ -161,11 +145,8 @@ def test_a_limited_router_is_replaced_by_the_worker_until_it_recovers(start, par
     assert route(ask(here, invoice)) == "router(200)"
 
 
-def test_after_the_limit_one_request_probes_and_the_crowd_follows(start, parrot_file, invoice):
-    router = start.keep(Router())
-    made = policy(router, parrot_file)
-    made["upstreams"]["router"] = {"kind": "serverless", "url": router.url, "token": "one"}
-    here = warmed(start(made, env={"ONE": ONE, "TWO": TWO}), router, invoice, "json")
+def test_after_the_limit_one_request_probes_and_the_crowd_follows(start, router, workers):
+    here = start(policy(router, workers, tokens=["one"]), env=SECRETS)  # each token has a probe of its own
     assert route(chat(here)) == "router(200)"
 
     router.when(limited(retry_after=1), times=1)
@@ -198,9 +179,7 @@ def test_after_the_limit_one_request_probes_and_the_crowd_follows(start, parrot_
     [limited(retry_after=60), limited(ratelimit='"api";r=0;t=55'), limited(), no_credits(), bad_token(), no_permission()],
     ids=["429 and a time", "429 and RateLimit", "429 without a time", "402", "401", "403"],
 )
-def test_the_next_token_of_the_pool(start, parrot_file, refusal):
-    router = start.keep(Router())
-    here = fresh(start, router, parrot_file)
+def test_the_next_token_of_the_pool(here, router, refusal):
     router.when(refusal, token=ONE)
     reply = chat(here)
     assert (route(reply), said(reply)) == (f"router({refusal.status}) router(200)", HEARD)
@@ -226,22 +205,13 @@ def test_the_next_token_of_the_pool(start, parrot_file, refusal):
     ],
     ids=["loading", "a web page with 200", "a web page with 502", "500", "not supported", "404"],
 )
-def test_other_refusals_of_the_router(start, parrot_file, workers_ready, fault, status, stream):
+def test_other_refusals_of_the_router(here, router, fault, status, stream):
     """One exchange with the router, then the worker's words. Tokens are not to blame, so the second one is not tried."""
-    router = start.keep(Router())
     router.when(fault)
-    llama = {"kind": "local", "engine": "openai", "url": f"http://127.0.0.1:{port_of(workers_ready, 'chat-here')}"}
-    made = policy(router, parrot_file)
-    made["upstreams"]["chat-here"] = llama
-    here = start(made, env={"ONE": ONE, "TWO": TWO})
     reply = chat(here, stream=stream)
     assert (route(reply), said(reply)) == (f"router({status}) chat-here(200)", SENTENCE)
     assert len(router.seen) == 1
     assert said(chat(here, stream=stream)) == SENTENCE
-
-
-def port_of(here, upstream):
-    return next(each["port"] for each in here.workers() if each["upstream"] == upstream)
 
 
 # ---- streams: before the first content another answers, after it never ----
@@ -262,15 +232,14 @@ BEFORE = {
 def test_a_stream_that_fails_before_its_content_falls_back(here, router, name):
     router.when(BEFORE[name], times=2)
     reply = chat(here, stream=True)
+    assert router.seen and router.seen[0].json["stream"] is True
     assert said(reply) == SENTENCE and reply.text.endswith("data: [DONE]\n\n")
     assert "half" not in reply.text and "error" not in reply.text
     assert route(reply).endswith(" chat-here(200)") and route(reply).startswith("router(")
 
 
 @pytest.mark.parametrize("cut", [True, False])
-def test_a_stream_that_fails_after_its_content_never_falls_back(start, parrot_file, cut):
-    router = start.keep(Router())
-    here = fresh(start, router, parrot_file)
+def test_a_stream_that_fails_after_its_content_never_falls_back(here, router, cut):
     events = stream_of(HEARD)[:4]
     router.when(streamed(events, cut=True) if cut else streamed([*events, event({"error": "boom"})]), times=1)
     client = openai.OpenAI(base_url=here.url + "/v1", api_key="unused", max_retries=0)
@@ -280,15 +249,13 @@ def test_a_stream_that_fails_after_its_content_never_falls_back(start, parrot_fi
             words.append(each.choices[0].delta.content or "")
     assert HEARD.startswith("".join(words)) and "".join(words), "what came before is the router's alone"
     assert str(fault.value) and fault.value.body, "the SDK shows the error event"
-    assert len(router.seen) == 1 and here.workers() == [], "nobody else was asked"
     record = poll(lambda: here.records and here.records[-1], what="the record")
-    assert record["route"][-1]["outcome"] == "broken_stream" and record["status"] == 200
+    assert [(each["upstream"], each["outcome"]) for each in record["route"]] == [("router", "broken_stream")], "nobody else was asked"
+    assert record["status"] == 200 and len(router.seen) == 1
     assert said(chat(here, stream=True)) == HEARD
 
 
-def test_a_json_answer_to_a_stream_is_rendered_as_one(start, parrot_file):
-    router = start.keep(Router())
-    here = fresh(start, router, parrot_file)
+def test_a_json_answer_to_a_stream_is_rendered_as_one(here, router):
     router.when(lambda seen: chat_reply({**seen.json, "stream": False}), times=1)
     client = openai.OpenAI(base_url=here.url + "/v1", api_key="unused", max_retries=0)
     options = {"include_usage": True}
@@ -301,11 +268,8 @@ def test_a_json_answer_to_a_stream_is_rendered_as_one(start, parrot_file):
 # ---- nobody is left ----
 
 
-def test_when_all_are_limited_the_client_is_told_when_to_come_back(start):
-    router = start.keep(Router())
-    made = policy(router, "unused", max_wait="100ms")
-    made["models"] = {CHAT: {"task": "chat-completion", "route": ["router"], "fallback": {"max_wait": "100ms"}}}
-    here = start(made, env={"ONE": ONE, "TWO": TWO})
+def test_when_all_are_limited_the_client_is_told_when_to_come_back(alone, router):
+    here = alone
     router.when(limited(retry_after=40), token=ONE)
     router.when(limited(retry_after=20), token=TWO)
     for expected in ("router(429) router(429)", "router(cooling)"):
@@ -320,20 +284,16 @@ def test_when_all_are_limited_the_client_is_told_when_to_come_back(start):
         client.chat.completions.create(model=CHAT, messages=HELLO)
 
 
-def test_a_short_limit_is_waited_out(start):
-    router = start.keep(Router())
-    made = policy(router, "unused")
-    made["models"] = {CHAT: {"task": "chat-completion", "route": ["router"], "fallback": {"max_wait": "30s"}}}
-    here = start(made, env={"ONE": ONE, "TWO": TWO})
+def test_a_short_limit_is_waited_out(start, router):
+    here = start(policy(router, {}, max_wait="30s"), env=SECRETS)
     router.when(limited(retry_after=1), times=2)
     reply = chat(here)
     assert (reply.status_code, said(reply)) == (200, HEARD)
     assert route(reply).startswith("router(429) router(429)") and route(reply).endswith("router(200)")
 
 
-def test_a_token_that_rotates_starts_clean(start, tmp_path):
+def test_a_token_that_rotates_starts_clean(start, router, tmp_path):
     """`file:` secrets are read again when they change; what the old one had learned does not count for the new."""
-    router = start.keep(Router())
     secret = tmp_path / "token"
     secret.write_text(ONE + "\n")
     here = start(
@@ -353,13 +313,10 @@ def test_a_token_that_rotates_starts_clean(start, tmp_path):
     assert said(reply) == HEARD and router.seen[-1].token == TWO
 
 
-def test_the_deadline_is_the_clients_to_shorten(start):
-    router = start.keep(Router())
+def test_the_deadline_is_the_clients_to_shorten(alone, router):
+    here = alone
     gate = threading.Event()
     router.when(lambda seen: gate.wait(60) and router.usual(seen), times=1)
-    made = policy(router, "unused")
-    made["models"] = {CHAT: {"task": "chat-completion", "route": ["router"]}}
-    here = start(made, env={"ONE": ONE, "TWO": TWO})
     try:
         reply = here.http.post("/v1/chat/completions", json={"model": CHAT, "messages": HELLO}, headers={"x-fourways-timeout": "500ms"})
         assert reply.status_code == 504 and reply.json()["error"]["code"] == "timeout"
