@@ -113,7 +113,9 @@ result<void> json_scanner::feed(std::string_view block)
         if (state_ >= state::string) {
             fine = scan_string(at);
         } else if (at.offset() >= limits_.plain_bytes + long_raw_) {
-            fine = too_large(at.offset(), "JSON apart from long strings", limits_.plain_bytes);
+            fine = too_large(
+                at.offset(), "JSON apart from long strings", limits_.plain_bytes, "limits.json_bytes"
+            );
         } else if (state_ >= state::number_minus) {
             fine = scan_number(at);
         } else if (state_ == state::literal) {
@@ -399,8 +401,11 @@ bool json_scanner::scan_string(cursor& at)
         if (c == '"') {
             ended = true;
         } else if (at.offset() >= limit) {
-            fine = in_key_ ? too_large(limit, "a key", limits_.long_string)
-                           : too_large(limit, "the long strings together", limits_.long_bytes);
+            fine = in_key_
+                       ? too_large(limit, "a key", limits_.long_string, "")
+                       : too_large(
+                             limit, "the long strings together", limits_.long_bytes, "limits.payload_bytes"
+                         );
         } else if (c == '\\') {
             escaped_ = true;
             state_ = state::escape;
@@ -660,7 +665,7 @@ bool json_scanner::end_string(std::uint64_t quote)
         }
     }
     if (quote >= limits_.plain_bytes + long_raw_) {
-        return too_large(quote, "JSON apart from long strings", limits_.plain_bytes);
+        return too_large(quote, "JSON apart from long strings", limits_.plain_bytes, "limits.json_bytes");
     }
     if (in_key_) {
         return end_key(quote);
@@ -788,11 +793,16 @@ bool json_scanner::unexpected_byte(std::uint64_t where, char found)
     return invalid(where, problem);
 }
 
-bool json_scanner::too_large(std::uint64_t where, std::string_view what, std::uint64_t limit)
+bool json_scanner::too_large(
+    std::uint64_t where, std::string_view what, std::uint64_t limit, std::string_view key
+)
 {
     failure_ = failure{.what = code::body_too_large, .from = origin::client};
     failure_->text.append(what).append(" of the body may have ").append(std::to_string(limit));
     failure_->text.append(" bytes; the limit is passed at byte ").append(std::to_string(where));
+    if (!key.empty()) {
+        failure_->text.append("; the policy's `").append(key).append("` raises it");
+    }
     return false;
 }
 

@@ -144,7 +144,7 @@ private:
 
     bool invalid(std::uint64_t where, std::string_view problem);
     bool unexpected_byte(std::uint64_t where, char found);
-    bool too_large(std::uint64_t where, std::string_view what, std::uint64_t limit);
+    bool too_large(std::uint64_t where, std::string_view what, std::uint64_t limit, std::string_view key);
 
     json_limits limits_;
     state state_ = state::value;
