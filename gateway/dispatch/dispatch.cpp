@@ -72,9 +72,12 @@ net::task<result<adapters::answer_head>> dispatched::begin(net::time_point deadl
 {
     machine_.set_deadline(deadline);
     while (true) {
-        if (stop_.fired() && stop_.why() == code::client_gone) {
-            machine_.left(net::clock::now());
-            co_return std::unexpected(failure{.what = code::client_gone, .from = origin::client});
+        if (stop_.fired()) {
+            if (stop_.why() == code::client_gone) {
+                machine_.left(net::clock::now());
+                co_return std::unexpected(failure{.what = code::client_gone, .from = origin::client});
+            }
+            machine_.out_of_time(net::clock::now()); // also while nothing is in progress
         }
         if (!body_.replayable()) {
             machine_.body_dropped();
@@ -123,10 +126,6 @@ net::task<result<adapters::answer_head>> dispatched::begin(net::time_point deadl
             co_return std::unexpected(*client_fault_);
         }
         if (stop_.fired()) {
-            if (stop_.why() == code::client_gone) {
-                continue;
-            }
-            machine_.out_of_time(now);
             continue;
         }
         if (auto* entry = machine_.current()) {
@@ -156,7 +155,9 @@ net::task<std::optional<verdict>> dispatched::attempt(const attempts::try_it& wh
     mode_ = mode::none;
     told_ = false;
     connected_ = false;
+    status_ = 0;
     sent_ = received_ = 0;
+    worker_.give_back(); // of an earlier candidate
     began_ = net::clock::now();
 
     // Can it be said in its way at all?
@@ -372,9 +373,6 @@ net::task<std::optional<verdict>> dispatched::send(adapters::exchange_request wh
 
     auto lease = co_await here_.pool.borrow(peer, net::clock::now() + limits.connect, stop_);
     if (!lease) {
-        if (worker_) {
-            here_.all.workers.lost(*target_.to, target_.model, worker_.where().generation);
-        }
         co_return lost(lease.error());
     }
     connected_ = true;
@@ -593,6 +591,9 @@ net::task<std::expected<std::string_view, verdict>> dispatched::more_events(bool
         // The end. A last event without its blank line counts: clients drop it, so it is completed.
         ended_ = true;
         if (const auto last = events_->finish(); last && last->has_data && !last->oversize) {
+            if (leaks(last->raw)) {
+                co_return std::unexpected(leaked());
+            }
             auto act = talk_->step(adapters::event::sse{last->name, last->data}, net::clock::now(), wall());
             if (std::holds_alternative<adapters::action::forward>(act)) {
                 ready_.append(std::exchange(held_, {})).append(last->raw).append("\n\n");
@@ -612,11 +613,19 @@ net::task<std::expected<std::string_view, verdict>> dispatched::more_events(bool
 net::task<result<dispatched::block>> dispatched::next()
 {
     const auto broke = [this](const verdict& why) -> std::unexpected<failure> {
-        machine_.told(why, net::clock::now(), wall());
+        const auto now = net::clock::now();
         told_ = true;
-        if (stop_.fired()) {
-            return std::unexpected(failure{.what = stop_.why()});
+        if (stop_.fired() && stop_.why() == code::client_gone) { // held against nobody
+            machine_.left(now);
+            return std::unexpected(failure{.what = code::client_gone, .from = origin::client});
         }
+        if (stop_.fired()) {
+            machine_.out_of_time(now);
+            return std::unexpected(failure{
+                .what = stop_.why(), .text = "the answer took longer than the upstream's `timeout.total`"
+            });
+        }
+        machine_.told(why, now, wall());
         const code what = why.as_code == code::upstream_leak ? code::upstream_leak : code::broken_stream;
         return std::unexpected(
             failure{.what = what, .from = origin::upstream, .text = why.text, .detail = why.detail}
@@ -753,6 +762,8 @@ verdict dispatched::lost(const failure& what)
 {
     if (what.from == origin::client) {
         client_fault_ = what;
+    } else if (worker_ && !stop_.fired()) {
+        here_.all.workers.lost(*target_.to, target_.model, worker_.where().generation);
     }
     verdict made = classify_transport(what, connected_, exchange_ && exchange_->wrote_any());
     if (made.status == 0) {
