@@ -65,6 +65,7 @@ public:
     parts(options how, std::shared_ptr<const config::settings> first)
         : how_(std::move(how))
         , settings_(std::move(first))
+        , bound_(settings_)
         , store_(spool_of(*settings_))
         , workers_(worker_line, how_.executable)
         , records_(STDOUT_FILENO)
@@ -91,7 +92,9 @@ private:
 
     options how_;
     std::shared_ptr<const config::settings> settings_; // control thread
+    std::shared_ptr<const config::settings> bound_;    // of the start: the addresses
     std::shared_ptr<const dispatch::snapshot> snapshot_;
+    std::vector<std::unique_ptr<unit>> units_; // outlives the threads below: they post to its loops to the last
     net::resolver names_;
     payloads::spool store_;
     dispatch::standing known_;
@@ -100,7 +103,6 @@ private:
     dispatch::process shared_;
 
     net::loop control_;
-    std::vector<std::unique_ptr<unit>> units_;
     std::unique_ptr<admin> admin_;
     std::string admin_at_;
     net::asio::basic_signal_set<net::executor> signals_;
@@ -138,6 +140,7 @@ int runtime::parts::run()
         units_.push_back(std::make_unique<unit>(shared_));
         units_.back()->core.now = snapshot_;
     }
+    wait_for_signals(); // before the ready line: who reads it may send one at once
     auto bound = bind();
     if (!bound) {
         std::fprintf(stderr, "fourways: %s\n", bound.error().text.c_str());
@@ -207,7 +210,6 @@ void runtime::parts::start()
         sigaddset(&blocked, each);
     }
     ::signal(SIGPIPE, SIG_IGN);
-    wait_for_signals();
     for (auto& each : units_) {
         unit& mine = *each;
         mine.core.loop.each_tick([&mine, n = 0](net::time_point now) mutable {
@@ -287,11 +289,24 @@ std::pair<bool, std::string> runtime::parts::reload(std::string_view because)
     if (!next) {
         return refuse(next.error().text, quoted(next.error().text));
     }
-    const auto same_listeners = std::ranges::equal((*loaded)->listen, settings_->listen, [](const auto& a, const auto& b) {
+    // The sockets stay those of the start: `bound_` says where they are.
+    const bool same_listeners = std::ranges::equal((*loaded)->listen, bound_->listen, [](const auto& a, const auto& b) {
         return a.at == b.at && a.certificate.empty() == b.certificate.empty();
     });
-    if (!same_listeners || (*loaded)->admin != settings_->admin) {
+    const bool same_admin = (*loaded)->admin == bound_->admin;
+    // What other machines reach is never served without a key, even when the new policy has it elsewhere.
+    const bool shown = std::ranges::any_of(bound_->listen, [](const auto& each) { return !config::is_loopback(each.at.host); });
+    if ((shown && (*loaded)->open) || (!config::is_loopback(bound_->admin.host) && (*loaded)->admin_key_digest.empty())) {
+        constexpr std::string_view text = "a policy without keys needs a restart to leave an address that is not loopback";
+        return refuse(text, quoted(text));
+    }
+    if (!same_listeners || !same_admin) {
         log(level::warning, "another listen or admin address needs a restart; the rest of the policy is used from now on");
+    }
+    if (!same_listeners) {
+        auto kept = std::make_shared<dispatch::snapshot>(**next);
+        kept->listener_tls = snapshot_->listener_tls;
+        next = std::move(kept);
     }
     settings_ = *loaded;
     snapshot_ = *next;
