@@ -22,8 +22,12 @@ request sample(const std::string& model, const task_info* task, const std::strin
         made.dialect = dialect_id::openai;
         made.at = door::openai_chat;
         made.model_at = byte_range{9, 11 + model.size()};
-        made.body_size = made.model_at->end + 1;
-        made.members = {{.name = "model", .where = *made.model_at, .text = {}}};
+        const byte_range messages{made.model_at->end + 12, made.model_at->end + 14}; // ,"messages":[]
+        made.body_size = messages.end + 1;
+        made.members = {
+            {.name = "model", .where = *made.model_at, .text = {}},
+            {.name = "messages", .where = messages, .text = "[]"},
+        };
         return made;
     }
     made.at = door::hf_task;
