@@ -15,6 +15,7 @@ from stubs import (
     ROLE,
     Reply,
     Router,
+    Stub,
     bad_token,
     chat_reply,
     chat_text,
@@ -212,6 +213,20 @@ def test_other_refusals_of_the_router(here, router, fault, status, stream):
     assert (route(reply), said(reply)) == (f"router({status}) chat-here(200)", SENTENCE)
     assert len(router.seen) == 1
     assert said(chat(here, stream=stream)) == SENTENCE
+
+
+def hang_up(seen):
+    raise ConnectionAbortedError
+
+
+def test_a_candidate_that_gave_no_status_is_told_by_its_reason(start, router):
+    """Nothing of the exchange before it: the router's 429 is the router's."""
+    silent = {"kind": "local", "engine": "openai", "url": start.keep(Stub(hang_up)).url}
+    here = start(policy(router, {"chat-here": silent, "ocr-here": silent}, max_wait="100ms"), env=SECRETS)
+    router.when(limited(retry_after=60))
+    reply = chat(here)
+    assert (reply.status_code, route(reply)) == (429, "router(429) router(429) chat-here(unavailable)")
+    assert "status" not in here.record(reply)["route"][2]
 
 
 # ---- streams: before the first content another answers, after it never ----
