@@ -512,6 +512,33 @@ net::task<std::optional<verdict>> dispatched::first_raw()
     if (leaks(*bytes)) {
         co_return leaked();
     }
+    if (asked_.stream && answer_.kind == adapters::answer_kind::json) {
+        // It will be rendered as events, so all of it is needed before the first content can go out.
+        text_.assign(*bytes);
+        while (!bytes->empty()) {
+            bytes = co_await exchange_->next();
+            if (!bytes) {
+                co_return lost(bytes.error());
+            }
+            text_.append(*bytes);
+            if (text_.size() > now_->policy->limits.json_bytes) {
+                co_return verdict{
+                    .what = outcome::unavailable,
+                    .status = status_,
+                    .text = "the upstream's answer is longer than `limits.json_bytes`"
+                };
+            }
+        }
+        if (leaks(text_)) {
+            co_return leaked();
+        }
+        talk_->look(text_);
+        answer_.length = text_.size();
+        first_ = {.first = {}, .second = text_};
+        first_given_ = false;
+        mode_ = mode::raw; // complete: next() finds the end
+        co_return std::nullopt;
+    }
     if (exchange_->complete()) {
         talk_->look(*bytes); // all of it lies here anyway
         answer_.length = bytes->size();
