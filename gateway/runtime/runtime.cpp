@@ -1,5 +1,6 @@
 #include "runtime/runtime.hpp"
 
+#include "config/values.hpp"
 #include "dispatch/core.hpp"
 #include "payload/spool.hpp"
 #include "runtime/admin.hpp"
