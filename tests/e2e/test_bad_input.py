@@ -80,37 +80,107 @@ def cases():
     yield "native: no model", native, body(inputs=TEXT), 400, "invalid_model", ["`model`", "/v1/models"]
     yield "native raw: no model", native, {"content": PNG}, 400, "invalid_model", ["?model="]
     yield "openai: no model", chat, body(messages=HELLO), 400, "invalid_model", ["`model`"]
-    yield "native: unknown task", native, body(model="org/vit", task="image-clasification", inputs=TEXT), 400, "unknown_task", ["did you mean `image-classification`"]
-    yield "hf: unknown task", "/models/org/vit/pipeline/nonsense", {"content": PNG}, 400, "unknown_task", ["nonsense", "image-classification"]
+    yield (
+        "native: unknown task",
+        native,
+        body(model="org/vit", task="image-clasification", inputs=TEXT),
+        400,
+        "unknown_task",
+        ["did you mean `image-classification`"],
+    )
+    yield (
+        "hf: unknown task",
+        "/models/org/vit/pipeline/nonsense",
+        {"content": PNG},
+        400,
+        "unknown_task",
+        ["nonsense", "image-classification"],
+    )
     yield "native: the task is not told", native, body(model="untold/x", inputs={"base64": TEXT}), 200, None, []
     yield "native: bad base64", native, body(model="org/own", inputs={"base64": "a b*"}), 400, "invalid_base64", ["base64"]
     yield "hf: bad base64", "/models/org/own", body(inputs=TEXT[:-8] + "****" + TEXT[-4:]), 400, "invalid_base64", ["base64"]
-    yield "native: base64 with line breaks", native, body(model="org/own", inputs={"base64": base64.encodebytes(PNG).decode()}), 400, "invalid_base64", ["line break"]
+    yield (
+        "native: base64 with line breaks",
+        native,
+        body(model="org/own", inputs={"base64": base64.encodebytes(PNG).decode()}),
+        400,
+        "invalid_base64",
+        ["line break"],
+    )
     yield "native: base64 of URLs", native, body(model="org/own", inputs={"base64": "-_-_"}), 400, "invalid_base64", ["+"]
     yield "native: base64 without its end", native, body(model="org/own", inputs={"base64": TEXT[:-2]}), 400, "invalid_base64", []
     yield "hf: broken JSON", hf, {"content": b'{"inputs": "x",}', "headers": JSON}, 400, "invalid_json", ["byte 15"]
     yield "openai: broken JSON", chat, {"content": b'{"model": "org/chat", "messages": [', "headers": JSON}, 400, "invalid_json", []
-    yield "openai: a member twice", chat, {"content": b'{"model":"org/chat","model":"org/vit","messages":[]}', "headers": JSON}, 400, "invalid_json", ["twice"]
-    yield "openai: twice, once escaped", chat, {"content": b'{"model":"org/chat","mod\\u0065l":"org/vit","messages":[]}', "headers": JSON}, 400, "invalid_json", ["twice"]
+    yield (
+        "openai: a member twice",
+        chat,
+        {"content": b'{"model":"org/chat","model":"org/vit","messages":[]}', "headers": JSON},
+        400,
+        "invalid_json",
+        ["twice"],
+    )
+    yield (
+        "openai: twice, once escaped",
+        chat,
+        {"content": b'{"model":"org/chat","mod\\u0065l":"org/vit","messages":[]}', "headers": JSON},
+        400,
+        "invalid_json",
+        ["twice"],
+    )
     yield "openai: not an object", chat, {"content": b"[]", "headers": JSON}, 400, "invalid_json", ["object"]
     yield "openai: too deep", chat, {"content": b"[" * 100_000, "headers": JSON}, 400, "invalid_json", ["64"]
-    yield "openai: not UTF-8", chat, {"content": b'{"model":"org/chat","messages":[{"content":"\xff"}]}', "headers": JSON}, 400, "invalid_json", ["UTF-8"]
+    yield (
+        "openai: not UTF-8",
+        chat,
+        {"content": b'{"model":"org/chat","messages":[{"content":"\xff"}]}', "headers": JSON},
+        400,
+        "invalid_json",
+        ["UTF-8"],
+    )
     yield "openai: empty", chat, {"content": b"", "headers": JSON}, 400, "invalid_json", ["empty"]
     yield "openai: no messages", chat, body(model="org/chat"), 400, "invalid_json", ["`messages`"]
     yield "openai: messages a text", chat, body(model="org/chat", messages="hello"), 400, "invalid_json", ["`messages`", "a list"]
-    yield "openai: stream a text", chat, body(model="org/chat", messages=HELLO, stream="yes"), 400, "invalid_json", ["`stream`", "true or false"]
+    yield (
+        "openai: stream a text",
+        chat,
+        body(model="org/chat", messages=HELLO, stream="yes"),
+        400,
+        "invalid_json",
+        ["`stream`", "true or false"],
+    )
     yield "native: a misspelt key", native, body(model="org/vit", input=TEXT), 400, "invalid_json", ["`input`", "Did you mean `inputs`"]
     yield "native: no inputs", native, body(model="org/vit"), 400, "invalid_json", ["`inputs`"]
     yield "hf: no inputs", hf, body(parameters={}), 400, "invalid_json", ["`inputs`"]
     yield "hf: parameters a list", hf, body(inputs=TEXT, parameters=[1]), 400, "invalid_json", ["`parameters`", "object"]
     yield "native: a chat at the wrong door", native, body(model="org/chat", messages=HELLO), 400, "invalid_json", ["/v1/chat/completions"]
     yield "hf: a chat model at the task door", "/models/org/chat", body(inputs="hello"), 400, "wrong_modality", ["/v1/chat/completions"]
-    yield "openai: no chat model", chat, body(model="org/vit", messages=HELLO), 400, "wrong_modality", ["image-classification", "/v1/inference"]
+    yield (
+        "openai: no chat model",
+        chat,
+        body(model="org/vit", messages=HELLO),
+        400,
+        "wrong_modality",
+        ["image-classification", "/v1/inference"],
+    )
     yield "hf: sound for a picture", hf, {"content": b"RIFF\x24\0\0\0WAVEfmt " + bytes(40)}, 400, "wrong_modality", ["audio", "image"]
     yield "hf: text for a picture", hf, {"content": PNG, "headers": {"content-type": "audio/wav"}}, 400, "wrong_modality", ["image"]
     yield "hf: over the limit", hf, {"content": b"\x89PNG" + bytes(310_000)}, 413, "body_too_large", ["limits.payload_bytes"]
-    yield "native: over the limit, in base64", native, body(model="org/vit", inputs=base64.b64encode(bytes(310_000)).decode()), 413, "body_too_large", ["limits."]
-    yield "openai: JSON over its limit", chat, body(model="org/chat", messages=[{"role": "user", "content": [{"a": "b" * 10}] * 6000}]), 413, "body_too_large", ["limits.json_bytes"]
+    yield (
+        "native: over the limit, in base64",
+        native,
+        body(model="org/vit", inputs=base64.b64encode(bytes(310_000)).decode()),
+        413,
+        "body_too_large",
+        ["limits."],
+    )
+    yield (
+        "openai: JSON over its limit",
+        chat,
+        body(model="org/chat", messages=[{"role": "user", "content": [{"a": "b" * 10}] * 6000}]),
+        413,
+        "body_too_large",
+        ["limits.json_bytes"],
+    )
     yield "compressed", native, {"content": PNG, "headers": {"content-encoding": "gzip"}}, 415, "unsupported_coding", ["Content-Encoding"]
     yield "no door", "/v1/nothing", body(a=1), 404, "no_such_door", ["/v1/nothing", "/v1/inference"]
     yield "no door: the base without /v1", "/chat/completions", body(model="org/chat", messages=HELLO), 404, "no_such_door", ["/v1"]
@@ -137,12 +207,37 @@ def test_refusals_say_why_and_what_to_do(here, toolkit, custom, llm, path, how, 
 
 def test_every_refusal_has_its_record(here):
     replies = [(here.http.post(path, **how), code) for _, path, how, _, code, _ in cases() if code]
-    assert [(here.record(reply)["error"], here.record(reply)["status"]) for reply, _ in replies] == [(code, reply.status_code) for reply, code in replies]
+    assert [(here.record(reply)["error"], here.record(reply)["status"]) for reply, _ in replies] == [
+        (code, reply.status_code) for reply, code in replies
+    ]
 
 
 NAMES = [
-    *("http://169.254.169.254/", "//evil/x", "@evil", "evil:80", "..%2f..", "a/b/c", "../../admin", "a/..", "a/b@main?x=1", "x/../../api/whoami-v2"),
-    *("\u202eorg/vit", "org/vit\r\nEvil: 1", "org/v\0it", "org/vit ", " org/vit", "-org/vit", "org/vi--t", "org/vit.git", "x" * 10_240, "org/v%69t", "hub/x:evil"),
+    *(
+        "http://169.254.169.254/",
+        "//evil/x",
+        "@evil",
+        "evil:80",
+        "..%2f..",
+        "a/b/c",
+        "../../admin",
+        "a/..",
+        "a/b@main?x=1",
+        "x/../../api/whoami-v2",
+    ),
+    *(
+        "\u202eorg/vit",
+        "org/vit\r\nEvil: 1",
+        "org/v\0it",
+        "org/vit ",
+        " org/vit",
+        "-org/vit",
+        "org/vi--t",
+        "org/vit.git",
+        "x" * 10_240,
+        "org/v%69t",
+        "hub/x:evil",
+    ),
 ]
 
 
@@ -159,7 +254,13 @@ def test_names_that_are_no_models(here, toolkit, custom, llm, name):
 
 
 @pytest.mark.parametrize(
-    "verb, path, allow", [("GET", "/v1/chat/completions", "POST"), ("PUT", "/models/org/vit", "POST"), ("POST", "/v1/models", "GET, HEAD"), ("DELETE", "/health", "GET, HEAD")]
+    "verb, path, allow",
+    [
+        ("GET", "/v1/chat/completions", "POST"),
+        ("PUT", "/models/org/vit", "POST"),
+        ("POST", "/v1/models", "GET, HEAD"),
+        ("DELETE", "/health", "GET, HEAD"),
+    ],
 )
 def test_the_wrong_method(here, verb, path, allow):
     reply = here.http.request(verb, path)
@@ -205,7 +306,12 @@ FAULTS = {
     "its own refusal": (Reply({"error": "Incorrect image source. Must be a valid URL"}, 400), 400, "rejected", "Incorrect image source"),
     "422": (Reply({"detail": [{"loc": ["body", "inputs"], "msg": "field required"}]}, 422), 422, "rejected", "field required"),
     "413": (Reply({"error": "too big"}, 413), 413, "too_large", "too big"),
-    "an echo of the payload": (Reply({"error": "Body needs to provide a inputs key, received: " + TEXT * 50}, 400), 400, "rejected", "Body needs to provide"),
+    "an echo of the payload": (
+        Reply({"error": "Body needs to provide a inputs key, received: " + TEXT * 50}, 400),
+        400,
+        "rejected",
+        "Body needs to provide",
+    ),
 }
 
 
@@ -251,7 +357,9 @@ def test_an_upstream_that_dies_in_mid_answer(here, custom, toolkit):
 @pytest.mark.parametrize("cut", [True, False])
 def test_a_stream_that_dies_ends_in_one_error_event(here, llm, cut):
     events = stream_of(chat_text(HELLO))[:4]
-    llm.when(streamed(events, cut=True) if cut else streamed([*events, event({"error": {"message": "boom", "type": "server_error"}})]), times=1)
+    llm.when(
+        streamed(events, cut=True) if cut else streamed([*events, event({"error": {"message": "boom", "type": "server_error"}})]), times=1
+    )
     words = []
     with pytest.raises(openai.APIError, match="boom|broke off|incomplete|cut|closed") as fault:
         for each in openai_sdk(here).chat.completions.create(model="org/chat", messages=HELLO, stream=True):
@@ -265,7 +373,10 @@ def test_a_stream_that_dies_ends_in_one_error_event(here, llm, cut):
 def test_an_upstream_that_is_not_there(start):
     with socket.socket() as reserved:
         reserved.bind(("127.0.0.1", 0))  # bound, not listening: refuses
-        upstreams = {"gone": {"kind": "dedicated", "url": f"http://127.0.0.1:{reserved.getsockname()[1]}"}, "nowhere": {"kind": "dedicated", "url": "http://nowhere.invalid"}}
+        upstreams = {
+            "gone": {"kind": "dedicated", "url": f"http://127.0.0.1:{reserved.getsockname()[1]}"},
+            "nowhere": {"kind": "dedicated", "url": "http://nowhere.invalid"},
+        }
         models = {f"org/{name}": {"task": "image-classification", "route": [name]} for name in upstreams}
         here = start({"upstreams": upstreams, "models": models})
         for name in upstreams:
@@ -298,7 +409,12 @@ def test_a_body_that_is_cut(here, toolkit, size, kind):
 
 
 def test_what_is_no_http(here):
-    for garbage in (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + bytes(100), b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", b"GET /health\r\n\r\n", b"\0" * 5000):
+    for garbage in (
+        b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + bytes(100),
+        b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+        b"GET /health\r\n\r\n",
+        b"\0" * 5000,
+    ):
         with raw(here, garbage) as peer:
             reply = b""
             while block := peer.recv(4096):
@@ -308,10 +424,20 @@ def test_what_is_no_http(here):
     assert here.http.get("/health").status_code == 200
 
 
-@pytest.mark.parametrize("framing", ["Transfer-Encoding: chunked\r\nContent-Length: 4", "Content-Length: 4\r\nContent-Length: 4", "Transfer-Encoding: xchunked", "Content-Length: 18446744073709551618"])
+@pytest.mark.parametrize(
+    "framing",
+    [
+        "Transfer-Encoding: chunked\r\nContent-Length: 4",
+        "Content-Length: 4\r\nContent-Length: 4",
+        "Transfer-Encoding: xchunked",
+        "Content-Length: 18446744073709551618",
+    ],
+)
 def test_framing_that_two_could_read_in_two_ways(here, toolkit, framing):
     before = len(toolkit.seen)
-    request = f"POST /models/org/vit HTTP/1.1\r\nHost: localhost\r\n{framing}\r\n\r\n0\r\n\r\nGET /v1/models HTTP/1.1\r\nHost: localhost\r\n\r\n"
+    request = (
+        f"POST /models/org/vit HTTP/1.1\r\nHost: localhost\r\n{framing}\r\n\r\n0\r\n\r\nGET /v1/models HTTP/1.1\r\nHost: localhost\r\n\r\n"
+    )
     with raw(here, request.encode()) as peer:
         reply = b""
         while block := peer.recv(4096):
@@ -323,7 +449,12 @@ def test_framing_that_two_could_read_in_two_ways(here, toolkit, framing):
 
 # ---- a worker that exits at start ----
 
-DYING = [sys.executable, "-c", "import sys; print('cannot find weights of the model', file=sys.stderr); print('last words, é', file=sys.stderr); sys.exit(3)", "$port"]
+DYING = [
+    sys.executable,
+    "-c",
+    "import sys; print('cannot find weights of the model', file=sys.stderr); print('last words, é', file=sys.stderr); sys.exit(3)",
+    "$port",
+]
 
 
 @pytest.fixture(scope="module")

@@ -1,5 +1,6 @@
 """Chats by the SDKs that applications use, against a real llama server whose words are known byte for byte."""
 
+import asyncio
 import json
 
 import httpx
@@ -46,7 +47,9 @@ def test_openai_plain(here, model):
 
 def test_openai_streamed(here):
     options = {"include_usage": True}
-    with openai_sdk(here).chat.completions.with_streaming_response.create(model="parrot", messages=HELLO, stream=True, stream_options=options) as reply:
+    with openai_sdk(here).chat.completions.with_streaming_response.create(
+        model="parrot", messages=HELLO, stream=True, stream_options=options
+    ) as reply:
         assert reply.headers["content-type"].startswith("text/event-stream")
         chunks = list(reply.parse())
     words = [each.choices[0].delta.content or "" for each in chunks if each.choices]
@@ -85,8 +88,6 @@ async def chats_of(url):
 
 
 def test_huggingface_hub_async(here):
-    import asyncio
-
     assert "".join(asyncio.run(chats_of(here.url + "/models/parrot"))) == SENTENCE
 
 

@@ -54,16 +54,31 @@ def here(start_once, router, llm):
 
 
 DOORS = {
-    "native": ("/v1/inference", {"model": "org/vit", "inputs": "aGVsbG8="}, lambda error: (error["error"]["code"], error["error"]["message"])),
+    "native": (
+        "/v1/inference",
+        {"model": "org/vit", "inputs": "aGVsbG8="},
+        lambda error: (error["error"]["code"], error["error"]["message"]),
+    ),
     "huggingface": ("/models/org/vit", {"inputs": "aGVsbG8="}, lambda error: (error["code"], error["error"])),
-    "openai": ("/v1/chat/completions", {"model": "org/chat", "messages": HELLO}, lambda error: (error["error"]["code"], error["error"]["message"])),
+    "openai": (
+        "/v1/chat/completions",
+        {"model": "org/chat", "messages": HELLO},
+        lambda error: (error["error"]["code"], error["error"]["message"]),
+    ),
 }
 
 
 @pytest.mark.parametrize("door", DOORS)
 @pytest.mark.parametrize(
     "headers",
-    [{}, {"authorization": "Bearer hf_wrong"}, {"x-api-key": "hf_wrong"}, {"authorization": f"Basic {KEY}"}, {"authorization": KEY}, {"authorization": f"Bearer {KEY}x"}],
+    [
+        {},
+        {"authorization": "Bearer hf_wrong"},
+        {"x-api-key": "hf_wrong"},
+        {"authorization": f"Basic {KEY}"},
+        {"authorization": KEY},
+        {"authorization": f"Bearer {KEY}x"},
+    ],
     ids=["none", "wrong", "wrong in X-Api-Key", "another scheme", "no scheme", "longer"],
 )
 def test_without_a_key_nothing_happens(here, router, llm, door, headers):
@@ -82,7 +97,9 @@ def test_a_key_in_the_query_is_none(here):
     assert here.http.post(f"/v1/inference?model=org/vit&api_key={KEY}", content=PNG).status_code == 401
 
 
-@pytest.mark.parametrize("headers", [{"authorization": f"Bearer {KEY}"}, {"authorization": f"bearer {KEY}"}, {"x-api-key": KEY}, {"x-api-key": "hf_key_retired"}])
+@pytest.mark.parametrize(
+    "headers", [{"authorization": f"Bearer {KEY}"}, {"authorization": f"bearer {KEY}"}, {"x-api-key": KEY}, {"x-api-key": "hf_key_retired"}]
+)
 def test_a_key_opens_every_door(here, headers):
     for path, body, _ in DOORS.values():
         reply = here.http.post(path, json=body, headers=headers)
@@ -129,7 +146,13 @@ def test_a_key_from_keygen_works(start, llm):
 MINE = {
     **{"authorization": f"Bearer {KEY}", "x-api-key": KEY, "cookie": "session=mine", "proxy-authorization": "Basic bWluZQ=="},
     **{"x-forwarded-for": "6.6.6.6", "forwarded": "for=6.6.6.6", "x-real-ip": "6.6.6.6", "x-hf-bill-to": "somebody-else"},
-    **{"x-made-up": "6.6.6.6", "range": "bytes=0-1", "accept-language": "mine", "origin": "https://mine.example", "referer": "https://mine.example"},
+    **{
+        "x-made-up": "6.6.6.6",
+        "range": "bytes=0-1",
+        "accept-language": "mine",
+        "origin": "https://mine.example",
+        "referer": "https://mine.example",
+    },
 }
 
 
@@ -175,7 +198,11 @@ def leaky(start_once, llm):
 def test_an_upstream_that_echoes_our_token(leaky, llm, status, where):
     def echo(seen):
         if where == "header":
-            return Reply({"error": "no"} if status != 200 else {"choices": []}, status, {"X-Echo": seen.head.replace("\n", " "), "Set-Cookie": seen.token})
+            return Reply(
+                {"error": "no"} if status != 200 else {"choices": []},
+                status,
+                {"X-Echo": seen.head.replace("\n", " "), "Set-Cookie": seen.token},
+            )
         return Reply({"error": {"message": "you sent " + seen.head}, "choices": []}, status)
 
     llm.when(echo, times=1)
@@ -204,7 +231,14 @@ def test_a_token_in_a_stream_is_cut_off(leaky, llm):
 
 
 def test_upstream_headers_stay_upstream(here, llm):
-    fields = {"Server": "secret/1.0", "Via": "1.1 inner", "Set-Cookie": "a=b", "X-Debug": "x", "Access-Control-Allow-Origin": "*", "Location": "http://inner/"}
+    fields = {
+        "Server": "secret/1.0",
+        "Via": "1.1 inner",
+        "Set-Cookie": "a=b",
+        "X-Debug": "x",
+        "Access-Control-Allow-Origin": "*",
+        "Location": "http://inner/",
+    }
     llm.when(lambda seen: Reply({"choices": []}, fields=fields), times=1)
     reply = here.http.post("/v1/chat/completions", json={"model": "org/chat", "messages": HELLO}, headers={"x-api-key": OTHER})
     allowed = {"date", "content-type", "content-length", "x-request-id", "x-fourways-route", "x-fourways-upstream"}
@@ -215,7 +249,12 @@ def test_a_worker_gets_the_environment_that_the_policy_gives_it(start, parrot_fi
     """Neither the gateway's variables nor its tokens, unless `env:` says so; and no secret on any command line."""
 
     def worker(**more):
-        return {"kind": "local", "engine": "openai", "command": worker_command("llama_worker.py", "--gguf", parrot_file, "--ctx", 512, "--threads", 1), **more}
+        return {
+            "kind": "local",
+            "engine": "openai",
+            "command": worker_command("llama_worker.py", "--gguf", parrot_file, "--ctx", 512, "--threads", 1),
+            **more,
+        }
 
     upstreams = {"bare": worker(), "given": worker(token="w", env={"HF_TOKEN": "$token", "COLOR": "blue"})}
     models = {name: {"task": "chat-completion", "route": [name]} for name in upstreams}
@@ -255,7 +294,9 @@ def open_here(start_once, llm):
     return start_once({"upstreams": upstreams, "models": {"org/chat": {"task": "chat-completion", "route": ["llm"]}}})
 
 
-@pytest.mark.parametrize("headers", [{"host": "evil.example"}, {"origin": "https://evil.example"}, {"origin": "null"}, {"host": "127.0.0.1.evil.example"}])
+@pytest.mark.parametrize(
+    "headers", [{"host": "evil.example"}, {"origin": "https://evil.example"}, {"origin": "null"}, {"host": "127.0.0.1.evil.example"}]
+)
 def test_a_web_page_may_not_spend_tokens(open_here, llm, headers):
     before = len(llm.seen)
     reply = open_here.http.post("/v1/chat/completions", json={"model": "org/chat", "messages": HELLO}, headers=headers)
@@ -267,7 +308,9 @@ def test_a_web_page_may_not_spend_tokens(open_here, llm, headers):
 
 @pytest.mark.parametrize("host", ["localhost", "localhost:8080", "127.0.0.1", "127.8.8.8:1", "[::1]:9", "LOCALHOST"])
 def test_names_of_this_machine(open_here, host):
-    reply = open_here.http.post("/v1/chat/completions", json={"model": "org/chat", "messages": HELLO}, headers={"host": host, "authorization": "Bearer anything"})
+    reply = open_here.http.post(
+        "/v1/chat/completions", json={"model": "org/chat", "messages": HELLO}, headers={"host": host, "authorization": "Bearer anything"}
+    )
     assert reply.status_code == 200
     assert open_here.record(reply)["client"] == "anonymous"
 

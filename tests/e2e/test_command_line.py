@@ -36,7 +36,9 @@ def test_check_of_a_good_file():
 
 @pytest.mark.parametrize("name", ["failover", "local"])
 def test_check_of_the_examples(name):
-    done = fourways("check", f"config/examples/{name}.yaml", cwd=TOP, env={"HF_TOKEN": "hf_canary_check_0123456789", "VIT_URL": "https://a.example"})
+    done = fourways(
+        "check", f"config/examples/{name}.yaml", cwd=TOP, env={"HF_TOKEN": "hf_canary_check_0123456789", "VIT_URL": "https://a.example"}
+    )
     assert (done.returncode, done.stderr) == (0, "")
 
 
@@ -58,7 +60,9 @@ def test_explain_the_quickstart():
 def test_explain_with_a_token():
     """Which token by its name, never by its value; which encoding each candidate would get."""
     secret = "hf_canary_explain_0123456789"
-    done = fourways("explain", "--config", "config/quickstart.yaml", "--model", "HuggingFaceTB/SmolLM2-135M-Instruct", cwd=TOP, env={"HF_TOKEN": secret})
+    done = fourways(
+        "explain", "--config", "config/quickstart.yaml", "--model", "HuggingFaceTB/SmolLM2-135M-Instruct", cwd=TOP, env={"HF_TOKEN": secret}
+    )
     assert done.returncode == 0 and secret not in done.stdout + done.stderr
     router = done.stdout.split("\n\n")[1]
     assert "token     hf" in router and "off" not in router and "https://router.huggingface.co" in router
@@ -96,7 +100,9 @@ def test_version():
     assert re.fullmatch(r"fourways \d+\.\d+\.\d+\S*\n", fourways("--version").stdout)
 
 
-@pytest.mark.parametrize("args", [[], ["serv"], ["serve", "--threads", "0"], ["serve", "--nonsense"], ["check"], ["explain"], ["serve", "--listen", "nowhere"]])
+@pytest.mark.parametrize(
+    "args", [[], ["serv"], ["serve", "--threads", "0"], ["serve", "--nonsense"], ["check"], ["explain"], ["serve", "--listen", "nowhere"]]
+)
 def test_bad_flags(args):
     done = fourways(*args)
     assert (done.returncode, done.stdout) == (2, "") and done.stderr.strip()
@@ -146,7 +152,9 @@ def test_without_a_file_a_token_is_enough():
     """Every model, the serverless way."""
     secret = "hf_canary_alone_0123456789"
     flags = ["serve", "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0"]
-    process = subprocess.Popen([BINARY, *flags], env=environment({"HF_TOKEN": secret}), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        [BINARY, *flags], env=environment({"HF_TOKEN": secret}), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
     try:
         assert process.stdout.readline().startswith("fourways: listening on http://127.0.0.1:")
         process.send_signal(signal.SIGTERM)

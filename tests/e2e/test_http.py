@@ -69,7 +69,11 @@ def chat_body(**more):
 
 
 def http10(path, body):
-    return b"POST %s HTTP/1.0\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s" % (path, len(body), body)
+    return b"POST %s HTTP/1.0\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s" % (
+        path,
+        len(body),
+        body,
+    )
 
 
 def test_http_1_0(here, llm):
@@ -107,7 +111,15 @@ def test_curl_that_expects_to_be_asked(here, size):
     assert code == 0 and json.loads(out)["code"] == "unknown_model"
 
 
-@pytest.mark.parametrize("more", [("-H", "Content-Type: image/png"), ("-H", "Transfer-Encoding: chunked", "-H", "Content-Type: image/png"), ("-0",), ("-T", "-", "-X", "POST")])
+@pytest.mark.parametrize(
+    "more",
+    [
+        ("-H", "Content-Type: image/png"),
+        ("-H", "Transfer-Encoding: chunked", "-H", "Content-Type: image/png"),
+        ("-0",),
+        ("-T", "-", "-X", "POST"),
+    ],
+)
 def test_curl_in_other_ways(here, more):
     data = PNG + bytes(300_000)
     how = () if "-T" in more else ("--data-binary", "@-")
@@ -117,7 +129,9 @@ def test_curl_in_other_ways(here, more):
 
 
 def test_curl_streams(here):
-    code, out, _ = curl("-N", "-H", "Content-Type: application/json", "-d", chat_body(stream=True).decode(), here.url + "/v1/chat/completions")
+    code, out, _ = curl(
+        "-N", "-H", "Content-Type: application/json", "-d", chat_body(stream=True).decode(), here.url + "/v1/chat/completions"
+    )
     assert code == 0 and out.endswith(b"data: [DONE]\n\n")
 
 
@@ -149,7 +163,10 @@ def test_a_slow_reader_of_a_stream_gets_every_event(here, llm):
         peer.settimeout(60)
         peer.connect(("127.0.0.1", httpx.URL(here.url).port))
         body = chat_body(stream=True)
-        peer.sendall(b"POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nConnection: close\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body))
+        peer.sendall(
+            b"POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nConnection: close\r\nContent-Length: %d\r\n\r\n%s"
+            % (len(body), body)
+        )
         said = b""
         while block := peer.recv(1500):
             said += block
@@ -172,7 +189,10 @@ def unchunked(data):
 def test_a_slow_writer_is_waited_for(here, toolkit):
     """Byte by byte, over the edges of head and body; nothing goes up before the head is whole."""
     before = len(toolkit.seen)
-    request = b"POST /models/org/vit HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Type: image/png\r\nContent-Length: %d\r\n\r\n%s" % (len(PNG), PNG)
+    request = (
+        b"POST /models/org/vit HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Type: image/png\r\nContent-Length: %d\r\n\r\n%s"
+        % (len(PNG), PNG)
+    )
     with socket.create_connection(("127.0.0.1", httpx.URL(here.url).port), 30) as peer:
         peer.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         for n in range(len(request)):

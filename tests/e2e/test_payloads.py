@@ -3,6 +3,7 @@
 import base64
 import hashlib
 import http.client
+import io
 import json
 import random
 
@@ -57,7 +58,9 @@ def here(start_once, stubs):
         "toolkit-binary": dedicated("toolkit-binary", payload="binary"),
         "toolkit-base64": dedicated("toolkit-base64", payload="base64"),
         "custom": dedicated("custom", engine="custom", request={"image": "$base64", "options": "$parameters"}, answer="/predictions"),
-        "custom-url": dedicated("custom-url", engine="custom", request={"image": "$data_url", "options": "$parameters"}, answer="/predictions"),
+        "custom-url": dedicated(
+            "custom-url", engine="custom", request={"image": "$data_url", "options": "$parameters"}, answer="/predictions"
+        ),
         "ears": dedicated("ears"),
         "painter": dedicated("painter"),
         "own": dedicated("bare", engine="custom", request={"prompt": "$inputs", "how": "$parameters"}, answer="/image"),
@@ -83,13 +86,20 @@ def forms(model, data, **parameters):
     """The ways to say it: (name, path, headers, body)."""
     text = base64.b64encode(data).decode()
     more = {"parameters": parameters} if parameters else {}
-    query = "&".join(f"{name}={json.dumps(value)}" if not isinstance(value, str) else f"{name}={value}" for name, value in parameters.items())
+    query = "&".join(
+        f"{name}={json.dumps(value)}" if not isinstance(value, str) else f"{name}={value}" for name, value in parameters.items()
+    )
     raw, is_json = {"Content-Type": "image/png"}, {"Content-Type": "application/json"}
     yield "raw", f"/models/{model}?{query}".removesuffix("?"), raw, data
     yield "base64", f"/models/{model}", is_json, json.dumps({"inputs": text, **more})
     yield "data URL", f"/models/{model}", is_json, json.dumps({"inputs": f"data:image/png;base64,{text}", **more})
     yield "native raw", f"/v1/inference?model={model}&{query}".removesuffix("&"), raw, data
-    yield "native base64", "/v1/inference", is_json, json.dumps({"model": model, "inputs": {"base64": text, "media_type": "image/png"}, **more})
+    yield (
+        "native base64",
+        "/v1/inference",
+        is_json,
+        json.dumps({"model": model, "inputs": {"base64": text, "media_type": "image/png"}, **more}),
+    )
     yield "PHP", f"/models/{model}", is_json, json.dumps({"inputs": text, **more}).replace("/", "\\/")
     yield "parameters first", f"/models/{model}", is_json, json.dumps({**more, "inputs": text})
 
@@ -160,7 +170,9 @@ def test_nothing_is_changed_that_need_not_be(here, stubs):
     data = base64.b64encode(payload(1000)).decode()
     body = '{ "parameters" : {"top_k":  3, "x": 1e400},\n "inputs":"' + data + '" , "options":{"wait":true} }'
     for name in ("serverless", "toolkit"):
-        assert here.http.post(f"/models/org/{name}", content=body, headers={"content-type": "application/json"}).json() == answer_for(payload(1000))
+        assert here.http.post(f"/models/org/{name}", content=body, headers={"content-type": "application/json"}).json() == answer_for(
+            payload(1000)
+        )
         assert last(stubs, name).body.decode() == body
     raw = payload(70_000)
     for name, kind in (("serverless", "image/png"), ("toolkit", "image/png")):
@@ -194,7 +206,9 @@ def test_binary_is_what_the_policy_can_ask_for(here, stubs):
     assert (seen.body, seen.field("content-type"), seen.query) == (data, "image/png", {"top_k": "3"})
 
 
-@pytest.mark.parametrize("sent", [None, "application/octet-stream", "image/PNG", "image/png; charset=binary", "application/x-www-form-urlencoded"])
+@pytest.mark.parametrize(
+    "sent", [None, "application/octet-stream", "image/PNG", "image/png; charset=binary", "application/x-www-form-urlencoded"]
+)
 @pytest.mark.parametrize("model", ["toolkit", "custom-url"])
 def test_media_types_are_put_right(here, stubs, model, sent):
     """The toolkit looks types up by exact spelling; without a telling one the bytes tell."""
@@ -205,7 +219,9 @@ def test_media_types_are_put_right(here, stubs, model, sent):
     assert seen.json["image"].startswith("data:image/png;base64,") if model == "custom-url" else seen.field("content-type") == "image/png"
 
 
-@pytest.mark.parametrize("sent, said", [("audio/mp3", "audio/mpeg"), ("audio/mp4", "audio/m4a"), ("audio/x-wav", None), ("audio/webm; codecs=opus", None)])
+@pytest.mark.parametrize(
+    "sent, said", [("audio/mp3", "audio/mpeg"), ("audio/mp4", "audio/m4a"), ("audio/x-wav", None), ("audio/webm; codecs=opus", None)]
+)
 def test_spellings_of_sound(here, stubs, sent, said):
     data = b"\x00\x01" + random.Random(1).randbytes(200)
     assert here.http.post("/models/org/ears", content=data, headers={"content-type": sent}).json() == {"text": fingerprint(data)}
@@ -232,13 +248,17 @@ def parameters_of(name, seen):
 
 @pytest.mark.parametrize("model", MODELS)
 @pytest.mark.parametrize("form", FORMS)
-@pytest.mark.parametrize("given", [{"top_k": 3, "flag": True}, GIVEN, {"none": None, "list": [1, "two"]}], ids=["whole numbers", "all kinds", "structures"])
+@pytest.mark.parametrize(
+    "given", [{"top_k": 3, "flag": True}, GIVEN, {"none": None, "list": [1, "two"]}], ids=["whole numbers", "all kinds", "structures"]
+)
 def test_parameters_arrive_with_their_types(here, stubs, form, model, given):
     data = payload(500)
     if form in ("raw", "native raw"):
         path = f"/models/org/{model}" if form == "raw" else f"/v1/inference?model=org/{model}"
         pairs = [(name, each) for name, value in given.items() for each in (value if isinstance(value, list) else [value])]
-        query = here.http.build_request("GET", "/", params=[(k, v if isinstance(v, str) else json.dumps(v)) for k, v in pairs]).url.query.decode()
+        query = here.http.build_request(
+            "GET", "/", params=[(k, v if isinstance(v, str) else json.dumps(v)) for k, v in pairs]
+        ).url.query.decode()
         path, headers, body = f"{path}{'&' if '?' in path else '?'}{query}", {"Content-Type": "image/png"}, data
     else:
         _, path, headers, body = next(each for each in forms(f"org/{model}", data, **given) if each[0] == form)
@@ -278,8 +298,6 @@ def test_the_same_body_is_sent_again_in_another_encoding(here, stubs, form, leng
 
 
 def pixels(data):
-    import io
-
     image = Image.open(io.BytesIO(data))
     assert image.format == "PNG"
     return image.tobytes()
@@ -320,5 +338,7 @@ def test_without_a_task_the_shape_of_the_engine_passes_and_nothing_else(here):
     data = payload(64)
     told = here.http.post("/models/org/untold/pipeline/image-classification", content=data)
     assert told.json() == answer_for(data)
-    native = here.http.post("/v1/inference", json={"model": "org/untold", "task": "image-classification", "inputs": base64.b64encode(data).decode()})
+    native = here.http.post(
+        "/v1/inference", json={"model": "org/untold", "task": "image-classification", "inputs": base64.b64encode(data).decode()}
+    )
     assert native.json() == answer_for(data)

@@ -136,7 +136,9 @@ def test_a_reload_takes_the_new_policy(start, toolkit, llm, how):
     assert here.http.post("/models/new/one", content=PNG).status_code == 404
     here.write(policy(toolkit, llm, **{"new/one": {"task": "image-classification", "route": ["toolkit"]}}))
     how(here)
-    reply = poll(lambda: (lambda got: got if got.status_code == 200 else None)(here.http.post("/models/new/one", content=PNG)), 30, "the new model")
+    reply = poll(
+        lambda: (lambda got: got if got.status_code == 200 else None)(here.http.post("/models/new/one", content=PNG)), 30, "the new model"
+    )
     assert reply.json()[0]["label"] == fingerprint(PNG)
     assert metric(here.metrics(), "fourways_reloads_total") >= 1
     assert here.logged("reloaded")
@@ -213,7 +215,9 @@ def test_a_request_keeps_the_policy_that_it_began_with(start, toolkit, llm):
 
 
 def test_cooldowns_outlive_a_reload(start, toolkit, llm):
-    here = start({**policy(toolkit, llm), "models": {"org/chat": {"task": "chat-completion", "route": ["llm"], "fallback": {"max_wait": "100ms"}}}})
+    here = start(
+        {**policy(toolkit, llm), "models": {"org/chat": {"task": "chat-completion", "route": ["llm"], "fallback": {"max_wait": "100ms"}}}}
+    )
     llm.when(Reply({"error": {"message": "slow down"}}, 429, {"Retry-After": "60"}))
     assert chat(here).status_code == 429
     asked = len(llm.seen)
@@ -297,7 +301,9 @@ def test_every_request_has_one_record(start, toolkit, llm):
         mine = [each for each in here.records if each["request_id"] == reply.headers["x-request-id"]]
         assert len(mine) == 1 and mine[0]["status"] == reply.status_code
     assert len(here.records) == len(replies)
-    assert [reply.headers["x-request-id"] for reply in replies[5:7]] == ["a" * 128, "sane-1"] and '"' not in replies[7].headers["x-request-id"]
+    assert [reply.headers["x-request-id"] for reply in replies[5:7]] == ["a" * 128, "sane-1"] and '"' not in replies[7].headers[
+        "x-request-id"
+    ]
     needed = {"time", "request_id", "client", "dialect", "door", "model", "route", "status", "bytes_in", "bytes_out", "ms"}
     assert all(needed <= set(each) for each in here.records)
     assert json.dumps(here.records[3]["usage"]) == json.dumps({"input_tokens": 7, "output_tokens": 9})

@@ -1,13 +1,17 @@
 """TLS on both sides: a company's own authority, certificates that do not fit, and a listener that has one."""
 
+import datetime
 import json
+import socket
 import ssl
 import subprocess
+import threading
 
 import httpx
 import openai
 import pytest
 import trustme
+from gateway import fourways
 from stubs import Chat, Stub, chat_text
 
 TOKEN = "hf_canary_over_tls_0123456789"
@@ -27,7 +31,11 @@ def server(certificate):
 
 def policy(url, **more):
     upstreams = {"llm": {"kind": "dedicated", "engine": "openai", "token": "t", "url": url, **more}}
-    return {"tokens": {"t": {"secret": "${T}"}}, "upstreams": upstreams, "models": {"org/chat": {"task": "chat-completion", "route": ["llm"]}}}
+    return {
+        "tokens": {"t": {"secret": "${T}"}},
+        "upstreams": upstreams,
+        "models": {"org/chat": {"task": "chat-completion", "route": ["llm"]}},
+    }
 
 
 def chat(here, **more):
@@ -49,15 +57,13 @@ def test_a_company_authority(start, company, ca_file, name):
         assert chat(here).json()["choices"][0]["message"]["content"] == chat_text(HELLO)
     assert chat(here, stream=True).text.endswith("data: [DONE]\n\n")
     assert {seen.token for seen in llm.seen} == {TOKEN}
-    assert llm.connections == 1 or llm.connections <= 3, "connections are kept"
+    assert llm.connections < 4, "connections are kept: one a core, and one for what follows a stream"
 
 
 def certificates(company):
     yield "an unknown authority", trustme.CA().issue_cert("127.0.0.1"), True
     yield "another host", company.issue_cert("other.example", "10.0.0.1"), True
     yield "the company's, but nobody told", company.issue_cert("127.0.0.1"), False
-    import datetime
-
     past = datetime.datetime(2001, 1, 1, tzinfo=datetime.UTC)
     yield "expired", company.issue_cert("127.0.0.1", not_before=past, not_after=past + datetime.timedelta(days=30)), True
 
@@ -125,9 +131,6 @@ class Tunnel:
     """A CONNECT proxy, a thread a direction."""
 
     def __init__(self):
-        import socket
-        import threading
-
         self.asked = []
         self.socket_ = socket.create_server(("127.0.0.1", 0))
         self.url = f"http://127.0.0.1:{self.socket_.getsockname()[1]}"
@@ -189,12 +192,26 @@ def test_a_listener_with_a_certificate(start, company, ca_file, files):
 
     body = json.dumps({"model": "org/chat", "messages": HELLO})
     done = subprocess.run(
-        ["curl", "-sS", "-m", "60", "--cacert", ca_file, "-H", "Content-Type: application/json", "-d", body, secure + "/v1/chat/completions"],
+        [
+            "curl",
+            "-sS",
+            "-m",
+            "60",
+            "--cacert",
+            ca_file,
+            "-H",
+            "Content-Type: application/json",
+            "-d",
+            body,
+            secure + "/v1/chat/completions",
+        ],
         capture_output=True,
         check=True,
     )
     assert json.loads(done.stdout)["choices"][0]["message"]["content"] == chat_text(HELLO)
-    assert subprocess.run(["curl", "-s", "-m", "60", secure + "/health"], capture_output=True, check=False).returncode == 60, "curl does not know the authority"
+    assert subprocess.run(["curl", "-s", "-m", "60", secure + "/health"], capture_output=True, check=False).returncode == 60, (
+        "curl does not know the authority"
+    )
     assert chat(here, stream=True).text.endswith("data: [DONE]\n\n")
     assert httpx.get(clear + "/health").json() == {"status": "ok"}
 
@@ -208,7 +225,10 @@ def test_clear_text_on_a_listener_with_a_certificate(start, ca_file, files):
     stub = start.keep(Stub())
     listen = [{"address": "127.0.0.1:0", "tls": files}]
     models = {"*": {"route": ["own"]}}
-    here = start({"listen": listen, "upstreams": {"own": {"kind": "dedicated", "url": stub.url}}, "models": models}, client={"verify": ssl.create_default_context(cafile=ca_file)})
+    here = start(
+        {"listen": listen, "upstreams": {"own": {"kind": "dedicated", "url": stub.url}}, "models": models},
+        client={"verify": ssl.create_default_context(cafile=ca_file)},
+    )
     with pytest.raises(httpx.TransportError):
         httpx.get(here.url.replace("https", "http") + "/health", timeout=15)
     assert here.http.get("/health").status_code == 200
@@ -217,8 +237,6 @@ def test_clear_text_on_a_listener_with_a_certificate(start, ca_file, files):
 
 @pytest.mark.parametrize("fault", ["missing", "no certificate", "another key"])
 def test_a_certificate_that_cannot_be_used_is_said_at_start(tmp_path, company, files, fault):
-    from gateway import fourways
-
     if fault == "missing":
         files["certificate"] = str(tmp_path / "gone.pem")
     elif fault == "no certificate":
@@ -227,7 +245,16 @@ def test_a_certificate_that_cannot_be_used_is_said_at_start(tmp_path, company, f
         company.issue_cert("127.0.0.1").private_key_pem.write_to_path(tmp_path / "gateway.key")
     file = tmp_path / "policy.yaml"
     upstreams = {"own": {"kind": "dedicated", "url": "http://127.0.0.1:1"}}
-    file.write_text(json.dumps({"listen": [{"address": "127.0.0.1:0", "tls": files}], "admin": "127.0.0.1:0", "upstreams": upstreams, "models": {"*": {"route": ["own"]}}}))
+    file.write_text(
+        json.dumps(
+            {
+                "listen": [{"address": "127.0.0.1:0", "tls": files}],
+                "admin": "127.0.0.1:0",
+                "upstreams": upstreams,
+                "models": {"*": {"route": ["own"]}},
+            }
+        )
+    )
     done = fourways("serve", "--config", file)
     assert (done.returncode, done.stdout) == (2, "")
     assert "gateway" in done.stderr or "gone.pem" in done.stderr

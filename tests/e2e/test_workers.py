@@ -105,7 +105,9 @@ def test_a_gateway_killed_in_mid_stream_leaves_no_worker_behind(start, made):
 def test_a_worker_that_dies_is_started_again(start, made, number):
     here = start(made)
     assert said(chat(here)) == SENTENCE
-    victim = next(pid for pid in family(here.process.pid) if "llama_worker" in pathlib.Path(f"/proc/{pid}/cmdline").read_text() and listens(pid))
+    victim = next(
+        pid for pid in family(here.process.pid) if "llama_worker" in pathlib.Path(f"/proc/{pid}/cmdline").read_text() and listens(pid)
+    )
     os.kill(victim, number)
     poll(lambda: not alive(victim), what="it is dead")
     reply = poll(lambda: (lambda got: got if got.status_code == 200 else None)(chat(here)), 60, "it answers again")

@@ -28,7 +28,9 @@ def environment(more=None):
 
 def fourways(*args, env=None, cwd=None, timeout=60):
     """One command of the binary that ends by itself."""
-    return subprocess.run([BINARY, *map(str, args)], env=environment(env), cwd=cwd, capture_output=True, text=True, timeout=timeout, check=False)
+    return subprocess.run(
+        [BINARY, *map(str, args)], env=environment(env), cwd=cwd, capture_output=True, text=True, timeout=timeout, check=False
+    )
 
 
 def metric(text, name, **labels):

@@ -285,7 +285,9 @@ class Ruled(Stub):
     def answer(self, seen):
         model = self.model_of(seen)
         with self.lock_:
-            found = next((each for each in self.rules_ if each[1] in (None, seen.token) and each[2] in (None, model) and each[3] != 0), None)
+            found = next(
+                (each for each in self.rules_ if each[1] in (None, seen.token) and each[2] in (None, model) and each[3] != 0), None
+            )
             if found is not None and found[3] is not None:
                 found[3] -= 1
         if found is not None:
@@ -334,7 +336,9 @@ class Router(Ruled):
 class Toolkit(Ruled):
     """The default container of dedicated endpoints: exact content types, one value in Accept, every refusal a 400."""
 
-    TYPES = "image/png image/jpeg image/jpg image/tiff image/bmp image/gif image/webp image/x-image audio/x-flac audio/flac audio/mpeg".split()
+    TYPES = (
+        "image/png image/jpeg image/jpg image/tiff image/bmp image/gif image/webp image/x-image audio/x-flac audio/flac audio/mpeg".split()
+    )
     TYPES += "audio/x-mpeg-3 audio/wave audio/wav audio/x-wav audio/ogg audio/x-audio audio/webm audio/AMR audio/amr audio/m4a audio/x-m4a".split()
     JSON = ("application/json", "application/json; charset=UTF-8")
     IMAGES = ("image/png", "image/jpeg", "image/webp")
@@ -345,7 +349,11 @@ class Toolkit(Ruled):
 
     def usual(self, seen):
         if seen.method == "GET":
-            return Reply("Ok", content_type="text/plain") if seen.path in ("/", "/health") else Reply("Not Found", 404, content_type="text/plain")
+            return (
+                Reply("Ok", content_type="text/plain")
+                if seen.path in ("/", "/health")
+                else Reply("Not Found", 404, content_type="text/plain")
+            )
         if seen.path not in ("/", "/predict"):
             return Reply("Not Found", 404, content_type="text/plain")
         kind, accept = seen.field("content-type"), seen.field("accept") or "*/*"
@@ -380,7 +388,10 @@ class Toolkit(Ruled):
         if not isinstance(inputs, str):
             return None, "Cannot call the image-classification pipeline without an inputs argument!"
         decoded = base64_of(inputs.partition(",")[2] if inputs.startswith("data:image/") else inputs)
-        return decoded, f"Incorrect image source. Must be a valid URL or a base64 encoded string. Got {inputs}." if decoded is None else None
+        return (
+            decoded,
+            f"Incorrect image source. Must be a valid URL or a base64 encoded string. Got {inputs}." if decoded is None else None,
+        )
 
     @staticmethod
     def parameters(seen):
