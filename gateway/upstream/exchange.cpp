@@ -127,6 +127,7 @@ net::task<result<void>> exchange::send(std::string head, body_plan plan, source 
         }
         ec = co_await over_->wire.write({rest.data(), kept});
     }
+    over_->wire.write_until(net::never); // or it would end the wait for the answer
     if (stop_.fired()) {
         co_return broken(ec, "the request was sent");
     }
