@@ -60,12 +60,20 @@ failure body::gone(const net::error_code& ec) const
 
 net::task<result<void>> body::first_bytes(std::size_t want)
 {
-    while (in_.data().size() - at_ < want) {
-        wire_.read_until(net::clock::now() + now_.limits.body_grace);
-        const net::error_code ec = co_await in_.more(std::min(want + at_ - in_.data().size(), small));
-        if (ec) {
-            co_return std::unexpected(gone(ec));
+    const auto began = net::clock::now();
+    net::error_code ec;
+    while (!ec && in_.data().size() - at_ < want) {
+        const auto now = net::clock::now();
+        if (too_slow(now - began, in_.data().size() - at_)) {
+            ec = net::asio::error::timed_out;
+            break;
         }
+        wire_.read_until(now + now_.limits.body_grace);
+        ec = co_await in_.more(std::min(want + at_ - in_.data().size(), small));
+    }
+    wire_.read_until(net::never); // the read that watches for the client has no limit
+    if (ec) {
+        co_return std::unexpected(gone(ec));
     }
     co_return result<void>{};
 }
@@ -269,9 +277,15 @@ result<bool> body::take()
     }
 }
 
+bool body::too_slow(net::clock::duration in, std::uint64_t bytes) const
+{
+    const auto ms = std::chrono::duration_cast<std::chrono::milliseconds>(in);
+    return ms > now_.limits.body_grace && bytes * 1000 / static_cast<std::uint64_t>(ms.count()) < now_.limits.body_min_rate;
+}
+
 net::task<void> body::receive()
 {
-    const auto began = net::clock::now();
+    auto began = net::clock::now();
     std::optional<failure> why;
     while (true) {
         auto whole = take();
@@ -296,7 +310,9 @@ net::task<void> body::receive()
                 changed_->set();
             });
             wire_.read_until(net::never);
+            const auto paused = net::clock::now();
             co_await changed_->wait();
+            began += net::clock::now() - paused; // our pause, not the client's
             in_.unwatch();
             if (log_->failed() != nullptr) {
                 why = *log_->failed();
@@ -310,9 +326,7 @@ net::task<void> body::receive()
         }
 
         const auto now = net::clock::now();
-        const auto spent = std::chrono::duration_cast<std::chrono::milliseconds>(now - began);
-        if (spent > now_.limits.body_grace &&
-            log_->size() * 1000 / static_cast<std::uint64_t>(spent.count()) < now_.limits.body_min_rate) {
+        if (too_slow(now - began, log_->size())) {
             why = gone(net::asio::error::timed_out);
             break;
         }

@@ -59,6 +59,7 @@ private:
     [[nodiscard]] result<bool> take(); // what lies in the buffer; true: the body is whole
     [[nodiscard]] result<void> accept(std::string_view payload);
     [[nodiscard]] net::task<result<void>> first_bytes(std::size_t want);
+    [[nodiscard]] bool too_slow(net::clock::duration in, std::uint64_t bytes) const;
     [[nodiscard]] failure gone(const net::error_code& ec) const;
     void end(std::optional<failure> why);
 
