@@ -47,6 +47,7 @@ private:
     [[nodiscard]] net::task<void> stop_waiting();
     [[nodiscard]] net::task<result<void>> send_whole(int status, std::string_view content_type, std::string_view text);
     void commit_stream();
+    void watch_client();
     [[nodiscard]] const dialects::dialect& tongue() const;
 
     client_side& from_;
@@ -80,7 +81,7 @@ private:
     bool waiting_ = false;
     bool end_waiting_ = false;
     bool committed_ = false; // the 200 of a stream is out, its content is not
-    bool watching_ = false;
+    bool begun_ = false;     // the candidates are decided: an answer begins, or none does
     bool close_ = false;
 };
 

@@ -227,11 +227,15 @@ net::task<result<void>> request_run::read_body()
         co_return fail(begun);
     }
     if (!body_->unread()) {
-        // From here on the outstanding read tells when the client leaves.
-        watching_ = true;
-        from_.in.watch(pipelined, [this] { stop_.fire(code::client_gone); });
+        watch_client();
     }
     co_return result<void>{};
+}
+
+// From here on the outstanding read tells when the client leaves.
+void request_run::watch_client()
+{
+    from_.in.watch(pipelined, [this] { stop_.fire(code::client_gone); });
 }
 
 net::task<result<void>> request_run::parse()
@@ -277,12 +281,14 @@ net::task<result<adapters::answer_head>> request_run::dispatch()
     work_ = std::make_unique<dispatch::dispatched>(here_, now_, asked_, plan_, *body_, stop_, limit_);
     if (body_->whole()) {
         limit_.arm(deadline);
+        watch_client(); // it may have become whole just now
     } else {
         // The client's own time is not counted: the deadline runs from its last byte.
         body_->on_whole = [this, budget] {
-            limit_.arm(net::clock::now() + budget);
-            watching_ = true;
-            from_.in.watch(pipelined, [this] { stop_.fire(code::client_gone); });
+            if (!begun_) {
+                limit_.arm(net::clock::now() + budget);
+            }
+            watch_client();
         };
     }
     if (asked_.stream) {
@@ -292,7 +298,10 @@ net::task<result<adapters::answer_head>> request_run::dispatch()
         net::spawn(keep_waiting(), [](const std::exception_ptr&) {});
     }
     auto answer = co_await work_->begin(body_->whole() ? deadline : net::never);
-    limit_.disarm();
+    begun_ = true;
+    if (!answer) {
+        limit_.disarm(); // else it holds what limits the rest: `timeout.total`
+    }
     co_await stop_waiting();
     co_return answer;
 }
