@@ -48,6 +48,7 @@ private:
     [[nodiscard]] net::task<result<void>> send_whole(int status, std::string_view content_type, std::string_view text);
     void commit_stream();
     void watch_client();
+    [[nodiscard]] bool has_body() const; // bytes follow the head
     [[nodiscard]] const dialects::dialect& tongue() const;
 
     client_side& from_;

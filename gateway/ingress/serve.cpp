@@ -162,8 +162,8 @@ result<void> request_run::authenticate()
 net::task<result<void>> request_run::answer_ourselves()
 {
     const auto& head = from_.head;
-    if (head.body != wire::framing::none && head.content_length != 0) {
-        close_ = true; // a body that nobody wants
+    if (has_body()) {
+        close_ = true; // nobody wants it
     }
     std::string text;
     if (door_->at == door::health) {
@@ -308,11 +308,16 @@ net::task<result<adapters::answer_head>> request_run::dispatch()
 
 // ---- the two ends ----
 
+bool request_run::has_body() const
+{
+    return from_.head.body == wire::framing::chunked || (from_.head.body == wire::framing::sized && from_.head.content_length != 0);
+}
+
 net::task<void> request_run::refuse(failure why)
 {
     record_.error = to_string(why.what);
-    close_ = close_ || why.close || (body_ && body_->unread()) || (!body_ && from_.head.content_length != 0) ||
-             from_.head.body == wire::framing::chunked;
+    co_await stop_waiting(); // one writer at a time
+    close_ = close_ || why.close || (body_ ? body_->unread() : has_body());
     if (why.what == code::internal) {
         ++here_.metrics.internal_errors;
         telemetry::log(telemetry::level::error, "internal error", {{"request_id", request_id_}, {"detail", why.detail}});
@@ -355,7 +360,7 @@ net::task<void> request_run::refuse(failure why)
 net::task<after> request_run::finish()
 {
     co_await stop_waiting();
-    bool unread = from_.head.body != wire::framing::none && (from_.head.body == wire::framing::chunked || from_.head.content_length != 0);
+    bool unread = has_body();
     if (work_) {
         co_await work_->finish(record_);
         work_.reset();
