@@ -2,11 +2,14 @@
 
 #include "wire/json_text.hpp"
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <charconv>
+#include <climits>
 #include <cstdio>
 #include <ctime>
+#include <poll.h>
 #include <unistd.h>
 #include <utility>
 
@@ -16,6 +19,7 @@ namespace {
 constexpr std::size_t most_queued = 8ULL << 20U;
 constexpr std::size_t flush_at = 32ULL << 10U;
 constexpr std::size_t longest_field = 512;
+constexpr std::chrono::milliseconds last_words{500}; // for a reader that stalls when we end
 
 void number(std::string& out, std::uint64_t value)
 {
@@ -184,19 +188,31 @@ void line_writer::run()
         const std::string text = std::move(queue_.front());
         queue_.pop_front();
         lock.unlock();
-        std::size_t at = 0;
-        while (at < text.size()) {
-            const ssize_t n = ::write(fd_, text.data() + at, text.size() - at);
-            if (n > 0) {
-                at += static_cast<std::size_t>(n);
-            } else if (n < 0 && errno == EINTR) {
-                continue;
-            } else {
-                break; // stdout is gone: nobody to tell
-            }
-        }
+        write_out(text);
         lock.lock();
         queued_ -= text.size();
+    }
+}
+
+// A reader that stalls must not keep the process from ending: a pipe that is writable takes PIPE_BUF bytes without a wait.
+void line_writer::write_out(std::string_view text)
+{
+    while (!text.empty()) {
+        pollfd one{.fd = fd_, .events = POLLOUT, .revents = 0};
+        const int ready = ::poll(&one, 1, static_cast<int>(last_words.count()));
+        if (ready == 0) {
+            const std::lock_guard lock(guard_);
+            if (ending_) {
+                return;
+            }
+            continue;
+        }
+        const ssize_t n = ready < 0 ? -1 : ::write(fd_, text.data(), std::min<std::size_t>(text.size(), PIPE_BUF));
+        if (n > 0) {
+            text.remove_prefix(static_cast<std::size_t>(n));
+        } else if (n == 0 || errno != EINTR) {
+            return; // stdout is gone: nobody to tell
+        }
     }
 }
 

@@ -59,7 +59,7 @@ class line_writer
 {
 public:
     explicit line_writer(int fd);
-    ~line_writer(); // writes what is queued, then stops
+    ~line_writer(); // writes what is queued, unless nobody reads, then stops
     line_writer(const line_writer&) = delete;
     line_writer& operator=(const line_writer&) = delete;
 
@@ -69,6 +69,7 @@ public:
 
 private:
     void run();
+    void write_out(std::string_view text);
 
     int fd_;
     std::mutex guard_;
