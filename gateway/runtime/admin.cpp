@@ -1,6 +1,7 @@
 #include "runtime/admin.hpp"
 
 #include "auth/authenticate.hpp"
+#include "config/values.hpp"
 
 #include <boost/asio/ip/address.hpp>
 #include <boost/beast/core/flat_buffer.hpp>
@@ -28,7 +29,10 @@ bool known_host(std::string_view host, const config::settings& now)
     if (colon != std::string_view::npos && host.find(']', colon) == std::string_view::npos) {
         name = host.substr(0, colon);
     }
-    return name == "localhost" || name == "[::1]" || name.starts_with("127.") || name == now.admin.host;
+    if (name.starts_with('[') && name.ends_with(']')) {
+        name = name.substr(1, name.size() - 2);
+    }
+    return config::is_loopback(name) || name == now.admin.host;
 }
 
 } // namespace
@@ -101,7 +105,9 @@ private:
     {
         const auto now = answers_.now();
         const std::string_view path = asked.target().substr(0, asked.target().find('?'));
-        if (!known_host(asked[http::field::host], *now)) {
+        // An admin listener for other machines has a key, and goes by names that we do not know.
+        const bool local = now->admin_key_digest.empty() || config::is_loopback(now->admin.host);
+        if (local && !known_host(asked[http::field::host], *now)) {
             return error(http::status::forbidden, "forbidden", "this Host is not one of the admin listener");
         }
         const bool get = asked.method() == http::verb::get || asked.method() == http::verb::head;
@@ -147,6 +153,7 @@ private:
 
 admin::admin(net::tcp_acceptor acceptor, admin_answers answers)
     : acceptor_(std::move(acceptor))
+    , retry_(acceptor_.get_executor())
     , answers_(std::move(answers))
 {
 }
@@ -162,6 +169,7 @@ void admin::stop()
 {
     net::error_code ignored;
     acceptor_.close(ignored);
+    retry_.cancel();
 }
 
 void admin::accept()
@@ -172,8 +180,15 @@ void admin::accept()
         }
         if (!ec) {
             std::make_shared<connection>(std::move(socket), answers_)->read();
+            accept();
+            return;
         }
-        accept();
+        retry_.expires_after(std::chrono::milliseconds(100)); // no descriptors: a pause, not a spin
+        retry_.async_wait([this](net::error_code stopped) {
+            if (!stopped) {
+                accept();
+            }
+        });
     });
 }
 

@@ -37,6 +37,7 @@ private:
     void accept();
 
     net::tcp_acceptor acceptor_;
+    net::timer retry_;
     admin_answers answers_;
 };
 
