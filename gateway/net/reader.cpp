@@ -32,6 +32,9 @@ void reader::make_room(std::size_t want)
 {
     if (begin_ == end_) {
         begin_ = end_ = 0;
+        if (filled_ && size_ < full_size) {
+            want = std::max(want, 2 * size_); // bytes flow
+        }
     }
     if (!buffer_) {
         size_ = std::max(first_size, std::min(want, full_size));
@@ -67,7 +70,8 @@ void reader::make_room(std::size_t want)
 void reader::start(std::size_t limit)
 {
     reading_ = true;
-    from_.start_read(buffer_.get() + end_, std::min(size_ - end_, limit), *this);
+    offered_ = std::min(size_ - end_, limit);
+    from_.start_read(buffer_.get() + end_, offered_, *this);
 }
 
 void reader::watch(std::size_t limit, std::function<void()> gone)
@@ -84,6 +88,8 @@ void reader::watch(std::size_t limit, std::function<void()> gone)
         return;
     }
     if (empty() && !into_next_) {
+        give_back(); // it may idle for long
+        filled_ = false;
         make_room(1);
         start(limit);
         return;
@@ -131,6 +137,7 @@ void reader::merge()
 void reader::finished()
 {
     reading_ = false;
+    filled_ = !into_next_ && n == offered_;
     (into_next_ ? next_end_ : end_) += n;
     if (io_op::ec) {
         ec_ = io_op::ec;

@@ -89,6 +89,8 @@ private:
     std::size_t next_begin_ = 0;   // bytes before it were merged already
     std::size_t next_end_ = 0;
     bool into_next_ = false; // the second buffer is in use: what is read, or was read last, belongs into it
+    std::size_t offered_ = 0; // to the read that is outstanding, or was last
+    bool filled_ = false;     // it took all of that
     bool reading_ = false;
     bool stopping_ = false;
     error_code ec_;
