@@ -10,6 +10,7 @@ namespace {
 
 // After a failed write the answer may still be there: servers refuse a body and close.
 constexpr auto late_answer = std::chrono::seconds(2);
+constexpr std::size_t most_gathered = 15; // pieces of a body that go out in one write with the head
 
 net::time_point after(std::chrono::milliseconds limit)
 {
@@ -60,8 +61,8 @@ net::task<result<void>> exchange::send(std::string head, body_plan plan, source 
     over_->exchanges += 1;
     over_->wire.write_until(after(limits_.idle));
 
-    if (from_.log != nullptr && plan_.length() != 0) {
-        // The body may still arrive, or lie in a file: follow it, and watch for an early answer meanwhile.
+    if ((from_.log != nullptr && plan_.length() != 0) || plan_.pieces.size() > most_gathered) {
+        // The body may still arrive, lie in a file, or be cut up: follow it, and watch for an early answer meanwhile.
         uploading_ = true;
         upload_whole_ = false;
         upload_.emplace(over_->wire.on(), std::move(plan_), from_, stop_, std::move(head_text_));
@@ -70,15 +71,11 @@ net::task<result<void>> exchange::send(std::string head, body_plan plan, source 
     }
 
     // In memory: everything in one gathered write. Re-encoded pieces are made first.
-    std::array<net::asio::const_buffer, 16> out;
+    std::array<net::asio::const_buffer, 1 + most_gathered> out;
     std::size_t count = 0;
     std::vector<std::string> made;
-    made.reserve(plan_.pieces.size());
     out[count++] = net::asio::buffer(head_text_);
     for (const piece& each : plan_.pieces) {
-        if (count == out.size()) {
-            co_return std::unexpected(failure{.what = code::internal, .detail = "a body plan with too many pieces"});
-        }
         const std::string_view range = each.what == piece::how::literal
                                            ? std::string_view{}
                                            : from_.memory.substr(each.from.begin, each.from.size());
@@ -87,6 +84,7 @@ net::task<result<void>> exchange::send(std::string head, body_plan plan, source 
         case piece::how::copy: out[count++] = net::asio::buffer(range.data(), range.size()); break;
         case piece::how::encode:
         case piece::how::decode: {
+            made.reserve(plan_.pieces.size()); // no text may move: `out` points into it
             std::string& text = made.emplace_back();
             text.reserve(each.length);
             payloads::transcoder work(each);
@@ -111,7 +109,7 @@ net::task<result<void>> exchange::send(std::string head, body_plan plan, source 
     wrote_any_ = sent > 0 || over_->wire.is_tls();
     if (!ec && sent != total) {
         // The kernel took a part: wait for the rest. What was taken is skipped.
-        std::array<net::asio::const_buffer, 16> rest;
+        std::array<net::asio::const_buffer, 1 + most_gathered> rest;
         std::size_t skip = sent;
         std::size_t kept = 0;
         for (const auto& each : whole) {
