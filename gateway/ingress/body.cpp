@@ -205,7 +205,11 @@ net::task<result<void>> body::begin(const wire::request_head& head, door at)
     in_.consume(at_);
     at_ = in_buffer_ = 0;
     receiving_ = true;
-    net::spawn(receive(), [](const std::exception_ptr&) {});
+    net::spawn(receive(), [this](const std::exception_ptr& bug) {
+        if (bug) { // no memory: stop() still waits for us
+            end(failure{.what = code::internal, .detail = "the body's coroutine ended by an exception"});
+        }
+    });
     if (!streams || left_ + log_->size() <= whole_before) {
         auto whole = co_await wait_whole();
         co_return whole;

@@ -170,8 +170,6 @@ net::task<void> request_run::keep_waiting()
             break;
         }
     }
-    waiting_ = false;
-    waiting_ended_->set();
 }
 
 net::task<void> request_run::stop_waiting()

@@ -295,7 +295,10 @@ net::task<result<adapters::answer_head>> request_run::dispatch()
         tick_ = std::make_unique<net::event>(here_.loop.get_executor());
         waiting_ended_ = std::make_unique<net::event>(here_.loop.get_executor());
         waiting_ = true;
-        net::spawn(keep_waiting(), [](const std::exception_ptr&) {});
+        net::spawn(keep_waiting(), [this](const std::exception_ptr&) {
+            waiting_ = false;
+            waiting_ended_->set();
+        });
     }
     auto answer = co_await work_->begin(body_->whole() ? deadline : net::never);
     begun_ = true;

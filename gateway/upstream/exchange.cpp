@@ -66,7 +66,14 @@ net::task<result<void>> exchange::send(std::string head, body_plan plan, source 
         uploading_ = true;
         upload_whole_ = false;
         upload_.emplace(over_->wire.on(), std::move(plan_), from_, stop_, std::move(head_text_));
-        net::spawn(upload(), [](const std::exception_ptr&) {});
+        net::spawn(upload(), [this](const std::exception_ptr& bug) {
+            if (bug) { // no memory: close() still waits for us
+                upload_failed_ = failure{.what = code::internal, .detail = "the upload ended by an exception"};
+                uploading_ = false;
+                over_->wire.cancel();
+                upload_done_.set();
+            }
+        });
         co_return result<void>{};
     }
 
