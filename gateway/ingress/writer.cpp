@@ -43,6 +43,7 @@ net::task<result<void>> writer::put(std::string_view first, std::string_view sec
         add(last_chunk);
     }
     if (count == 0) {
+        finished_ = last;
         co_return result<void>{};
     }
 
@@ -75,20 +76,18 @@ net::task<result<void>> writer::put(std::string_view first, std::string_view sec
         sent_head_ = true;
         first_byte_ = net::clock::now();
     }
+    finished_ = last;
     co_return result<void>{};
 }
 
 net::task<result<void>> writer::write(std::string_view first, std::string_view second)
 {
-    auto done = co_await put(first, second, false);
-    co_return done;
+    return put(first, second, false);
 }
 
 net::task<result<void>> writer::finish(std::string_view first, std::string_view second)
 {
-    auto done = co_await put(first, second, true);
-    finished_ = done.has_value();
-    co_return done;
+    return put(first, second, true);
 }
 
 } // namespace gw::ingress

@@ -126,9 +126,9 @@ task<error_code> stream::write(std::span<const asio::const_buffer> buffers)
             total += each.size();
         }
         if (total <= 16 * 1024 && buffers.size() > 1) {
-            std::array<char, 16 * 1024> joined; // NOLINT: filled below
-            asio::buffer_copy(asio::buffer(joined), buffers);
-            auto op = awaiting([&](to_op done) { asio::async_write(tls_->ssl, asio::buffer(joined.data(), total), done); });
+            const auto joined = std::make_unique_for_overwrite<char[]>(total); // not in the frame, which plain writes share
+            asio::buffer_copy(asio::buffer(joined.get(), total), buffers);
+            auto op = awaiting([&](to_op done) { asio::async_write(tls_->ssl, asio::buffer(joined.get(), total), done); });
             const io_result got = co_await op;
             error_code ec = got.ec;
             name_timeout(ec, timed_out_);
