@@ -55,12 +55,19 @@ net::task<result<void>> request_run::pump(adapters::answer_head answer)
 
 net::task<result<void>> request_run::pump_as_is()
 {
+    std::string told; // a block with the route in it
     while (true) {
         auto block = co_await work_->next();
         if (!block) {
             co_return fail(block);
         }
         const bool last = block->size() == 0 || work_->all_buffered();
+        if (committed_ && !route_told_) {
+            told.assign(block->first).append(block->second);
+            tell_route(told, last);
+            block->first = told;
+            block->second = {};
+        }
         if (last) {
             auto sent = co_await out_.finish(block->first, block->second);
             if (!sent) {
@@ -133,9 +140,29 @@ net::task<result<void>> request_run::pump_as_events()
         }
     }
     commit_stream();
-    const std::string events = tongue().events_from_answer(asked_, json);
+    std::string events = tongue().events_from_answer(asked_, json);
+    if (committed_) {
+        tell_route(events, true);
+    }
     auto sent = co_await out_.finish(events);
     co_return sent;
+}
+
+// The head went out before the route was known: a comment tells it, before the stream's last event.
+void request_run::tell_route(std::string& events, bool last)
+{
+    static constexpr std::string_view done = "data: [DONE]";
+    std::size_t at = events.starts_with(done) ? 0 : events.rfind("\ndata: [DONE]");
+    if (at == std::string::npos) {
+        if (!last) {
+            return;
+        }
+        at = events.size();
+    } else if (at != 0) {
+        ++at;
+    }
+    events.insert(at, ": x-fourways-route: " + work_->route() + "\n\n");
+    route_told_ = true;
 }
 
 void request_run::commit_stream()

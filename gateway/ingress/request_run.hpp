@@ -45,8 +45,8 @@ private:
     [[nodiscard]] net::task<result<void>> pump_as_events();
     [[nodiscard]] net::task<void> keep_waiting(); // `: waiting` to a streaming client while nothing comes
     [[nodiscard]] net::task<void> stop_waiting();
-    [[nodiscard]] net::task<result<void>> send_whole(int status, std::string_view content_type, std::string_view text);
     void commit_stream();
+    void tell_route(std::string& events, bool last);
     void watch_client();
     [[nodiscard]] bool has_body() const; // bytes follow the head
     [[nodiscard]] const dialects::dialect& tongue() const;
@@ -81,6 +81,7 @@ private:
     std::unique_ptr<net::event> waiting_ended_;
     bool waiting_ = false;
     bool end_waiting_ = false;
+    bool route_told_ = false;
     bool committed_ = false; // the 200 of a stream is out, its content is not
     bool begun_ = false;     // the candidates are decided: an answer begins, or none does
     bool close_ = false;
