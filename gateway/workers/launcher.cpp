@@ -21,8 +21,6 @@
 #include <chrono>
 #include <cstdio>
 #include <cstring>
-#include <fstream>
-#include <iterator>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -122,6 +120,23 @@ void become_worker(pid_t launcher, const char* directory, char** command)
     ::execvp(command[0], command);
 }
 
+// The parent of a process, from `PID (NAME) STATE PPID ...`, whose name may hold anything: the last
+// parenthesis counts (proc(5)). Nothing: it is gone. Read by hand, since a stream throws when a process goes
+// while it is read.
+std::optional<pid_t> parent_of(pid_t pid)
+{
+    const descriptor file(::open(("/proc/" + std::to_string(pid) + "/stat").c_str(), O_RDONLY | O_CLOEXEC));
+    std::array<char, 512> bytes{};
+    const ssize_t size = file ? ::read(file.get(), bytes.data(), bytes.size()) : -1;
+    const std::string_view text(bytes.data(), size > 0 ? static_cast<std::size_t>(size) : 0);
+    const std::size_t name_end = text.rfind(')');
+    if (name_end == std::string_view::npos || text.size() < name_end + 4) {
+        return std::nullopt;
+    }
+    const std::string_view rest = text.substr(name_end + 4);
+    return parse<pid_t>(rest.substr(0, rest.find(' ')));
+}
+
 // Children of this process, adopted ones included.
 std::vector<pid_t> children()
 {
@@ -132,18 +147,7 @@ std::vector<pid_t> children()
     }
     while (const dirent* entry = ::readdir(folder)) {
         const std::optional<pid_t> pid = parse<pid_t>(entry->d_name);
-        if (!pid) {
-            continue;
-        }
-        // PID (NAME) STATE PPID ...; the name may hold anything, so the last parenthesis counts (proc(5)).
-        std::ifstream file("/proc/" + std::to_string(*pid) + "/stat");
-        const std::string text{std::istreambuf_iterator<char>(file), {}};
-        const std::size_t name_end = text.rfind(')');
-        if (name_end == std::string::npos || text.size() < name_end + 4) {
-            continue;
-        }
-        const std::string_view rest = std::string_view(text).substr(name_end + 4);
-        if (parse<pid_t>(rest.substr(0, rest.find(' '))) == ::getpid()) {
+        if (pid && parent_of(*pid) == ::getpid()) {
             found.push_back(*pid);
         }
     }

@@ -289,8 +289,8 @@ TEST_F(start, its_output_is_logged_clean_and_without_its_token)
 TEST_F(start, a_worker_that_floods_the_log_is_cut)
 {
     ASSERT_TRUE(ensured(workers, scripted(mark, {"--print-many", "20000"})));
+    EXPECT_TRUE(eventually([&] { return status_of(workers).last_lines.back() == "line 19999"; }));
     EXPECT_THAT(status_of(workers).last_lines, SizeIs(20));
-    EXPECT_EQ(status_of(workers).last_lines.back(), "line 19999");
     workers.stop();
     std::size_t lines = 0;
     for (const logged_line& each : log.all()) {

@@ -1,6 +1,9 @@
 #include "support.hpp"
 
+#include "workers/descriptor.hpp"
+
 #include <arpa/inet.h>
+#include <fcntl.h>
 #include <netinet/in.h>
 #include <sys/socket.h>
 #include <sys/time.h>
@@ -9,7 +12,6 @@
 #include <algorithm>
 #include <array>
 #include <cstdlib>
-#include <fstream>
 #include <iterator>
 #include <memory>
 #include <sstream>
@@ -155,10 +157,16 @@ std::optional<std::string> get(std::uint16_t port, std::string_view path)
     return answer.substr(head + 4);
 }
 
+// Not by a stream: that throws when a process goes while its file in /proc is read.
 std::string contents(const std::string& path)
 {
-    std::ifstream file(path, std::ios::binary);
-    return {std::istreambuf_iterator<char>(file), {}};
+    const descriptor file(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
+    std::string all;
+    std::array<char, 4096> bytes{};
+    for (ssize_t size = 0; file && (size = ::read(file.get(), bytes.data(), bytes.size())) > 0;) {
+        all.append(bytes.data(), static_cast<std::size_t>(size));
+    }
+    return all;
 }
 
 std::vector<std::string> marked(const std::string& path, std::string_view word)
