@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import socket
 
 import httpx
 import huggingface_hub
@@ -89,6 +90,21 @@ async def chats_of(url):
 
 def test_huggingface_hub_async(here):
     assert "".join(asyncio.run(chats_of(here.url + "/models/parrot"))) == SENTENCE
+
+
+def test_requests_right_behind_a_stream(here):
+    """llama.cpp closes a connection behind each streamed answer, 0.2 ms later and without a word: nobody may run into that."""
+    bodies = [{"model": "parrot", "messages": HELLO, "stream": n % 2 == 0} for n in range(12)]
+    texts = [json.dumps(body).encode() for body in bodies]
+    fields = "Host: localhost\r\nContent-Type: application/json"
+    with socket.create_connection(("127.0.0.1", httpx.URL(here.url).port), 60) as peer:
+        for n, text in enumerate(texts):  # pipelined: each is begun as soon as the one before it ends
+            last = "\r\nConnection: close" if n == len(texts) - 1 else ""
+            peer.sendall(f"POST /v1/chat/completions HTTP/1.1\r\n{fields}\r\nContent-Length: {len(text)}{last}\r\n\r\n".encode() + text)
+        replies = b""
+        while block := peer.recv(65536):
+            replies += block
+    assert replies.count(b"HTTP/1.1 200 OK\r\n") == len(bodies), replies.decode()[-2000:]
 
 
 def test_tokens_are_bounded_as_asked(here):
