@@ -230,6 +230,24 @@ TEST(Payloads, ATemplateWithManyPlaceholdersIsSent)
     EXPECT_THAT(up.requests().front(), HasSubstr(R"("k9":{"top_k":3})"));
 }
 
+TEST(Payloads, ALongDocumentIsReadWholeAtTheDisksPace)
+{
+    const std::string text(20'000'000, 'z');
+    scripted_upstream up(scripted_upstream::always(
+        scripted_upstream::json(R"({"out":[{"label":")" + text + R"(","score":1}]})")
+    ));
+    gateway here(
+        "listen: 127.0.0.1:0\nadmin: 127.0.0.1:0\nupstreams:\n  own: { kind: dedicated, url: \"" + up.url() +
+        "\", engine: custom, request: { image: $base64 }, answer: /out }\nmodels:\n  vit: { task: "
+        "image-classification, route: [own] }\n"
+    );
+    const answer got = here.ask(gateway::post("/models/vit", png, image));
+    EXPECT_EQ(got.status, 200);
+    EXPECT_TRUE(got.body == R"([{"label":")" + text + R"(","score":1}])")
+        << got.body.size() << " bytes: " << got.body.substr(0, 100);
+    EXPECT_EQ(here.idle_connections(), 1U);
+}
+
 TEST(Secrets, ALastEventWithoutItsBlankLineIsSearchedToo)
 {
     scripted_upstream up(scripted_upstream::always(
