@@ -118,7 +118,7 @@ std::size_t stream::try_write(std::span<const asio::const_buffer> buffers, error
 
 task<error_code> stream::write(std::span<const asio::const_buffer> buffers)
 {
-    timed_out_ = false;
+    timed_out_ = cancelled_ = false;
     if (tls_) {
         // One record instead of one per buffer: TLS writes are gathered here when they are small.
         std::size_t total = 0;
@@ -137,8 +137,11 @@ task<error_code> stream::write(std::span<const asio::const_buffer> buffers)
         for (const auto& each : buffers) {
             auto op = awaiting([&](to_op done) { asio::async_write(tls_->ssl, each, done); });
             const io_result got = co_await op;
-            if (got.ec) {
-                error_code ec = got.ec;
+            error_code ec = got.ec;
+            if (!ec && cancelled_) {
+                ec = asio::error::operation_aborted;
+            }
+            if (ec) {
                 name_timeout(ec, timed_out_);
                 co_return ec;
             }
@@ -171,8 +174,11 @@ task<error_code> stream::write(std::span<const asio::const_buffer> buffers)
         if (sent == 0) {
             auto op = awaiting([&](to_op done) { socket_.async_wait(tcp_socket::wait_write, done); });
             const io_result ready = co_await op;
-            if (ready.ec) {
-                ec = ready.ec;
+            ec = ready.ec;
+            if (!ec && cancelled_) { // just as it became ready: a cancel() may not be lost
+                ec = asio::error::operation_aborted;
+            }
+            if (ec) {
                 name_timeout(ec, timed_out_);
                 co_return ec;
             }
@@ -246,6 +252,7 @@ task<error_code> stream::handshake_server(asio::ssl::context& with)
 
 void stream::cancel()
 {
+    cancelled_ = true;
     error_code ignored;
     socket_.cancel(ignored);
 }

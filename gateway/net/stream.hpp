@@ -94,6 +94,7 @@ private:
     deadline read_deadline_;
     deadline write_deadline_;
     bool timed_out_ = false;
+    bool cancelled_ = false; // since the write began
     std::string why_;
 };
 
