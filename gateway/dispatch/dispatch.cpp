@@ -97,7 +97,7 @@ net::task<result<adapters::answer_head>> dispatched::begin(net::time_point deadl
                 machine_.body_arrived();
                 continue;
             }
-            co_await pause(wait->until, wait->woken);
+            co_await pause(wait->until);
             continue;
         }
 
@@ -120,6 +120,7 @@ net::task<result<adapters::answer_head>> dispatched::begin(net::time_point deadl
             co_return answer_;
         }
         co_await end_exchange();
+        count_bytes();
         mode_ = mode::none;
         if (client_fault_) {
             machine_.left(now);
@@ -127,10 +128,6 @@ net::task<result<adapters::answer_head>> dispatched::begin(net::time_point deadl
         }
         if (stop_.fired()) {
             continue;
-        }
-        if (auto* entry = machine_.current()) {
-            entry->bytes_out = std::exchange(sent_, 0);
-            entry->bytes_in = std::exchange(received_, 0);
         }
         telemetry::log(
             telemetry::level::debug,
@@ -309,7 +306,7 @@ net::task<std::optional<verdict>> dispatched::converse()
             co_return std::nullopt;
         } else if (const auto* wait = std::get_if<adapters::action::wait>(&action_)) {
             const auto until = wait->until;
-            co_await pause(until, false);
+            co_await pause(until);
             if (stop_.fired()) {
                 co_return misuse("stopped");
             }
@@ -641,6 +638,7 @@ net::task<result<dispatched::block>> dispatched::next()
 {
     const auto broke = [this](const verdict& why) -> std::unexpected<failure> {
         const auto now = net::clock::now();
+        count_bytes();
         told_ = true;
         if (stop_.fired() && stop_.why() == code::client_gone) { // held against nobody
             machine_.left(now);
@@ -716,6 +714,14 @@ bool dispatched::all_buffered() const
     return mode_ == mode::raw && exchange_ && exchange_->complete();
 }
 
+void dispatched::count_bytes()
+{
+    if (auto* entry = machine_.current()) {
+        entry->bytes_out = sent_ + (exchange_ ? exchange_->bytes_sent() : 0);
+        entry->bytes_in = received_ + (exchange_ ? exchange_->bytes_received() : 0);
+    }
+}
+
 net::task<void> dispatched::end_exchange()
 {
     if (exchange_) {
@@ -731,10 +737,7 @@ net::task<void> dispatched::finish(telemetry::access_record& record)
     const auto now = net::clock::now();
     co_await end_exchange();
     out_.reset();
-    if (auto* entry = machine_.current()) {
-        entry->bytes_out = sent_;
-        entry->bytes_in = received_;
-    }
+    count_bytes();
     if (begun_ && !told_) {
         if (stop_.fired() && stop_.why() == code::client_gone) {
             machine_.left(now);
@@ -774,9 +777,8 @@ net::task<void> dispatched::finish(telemetry::access_record& record)
     }
 }
 
-net::task<void> dispatched::pause(net::time_point until, bool woken)
+net::task<void> dispatched::pause(net::time_point until)
 {
-    (void)woken;
     net::deadline over(here_.loop.deadlines, wake_.get(), [](void* self) {
         static_cast<net::event*>(self)->set();
     });

@@ -85,8 +85,9 @@ private:
     // Bytes of events to be forwarded, or none at the end; a failure is a verdict.
     [[nodiscard]] net::task<std::expected<std::string_view, verdict>> more_events(bool until_content);
     [[nodiscard]] net::task<std::optional<verdict>> ready_worker();
-    [[nodiscard]] net::task<void> pause(net::time_point until, bool woken);
+    [[nodiscard]] net::task<void> pause(net::time_point until); // or until wake() or the interrupt
     [[nodiscard]] net::task<void> end_exchange();
+    void count_bytes(); // of the attempt in progress, into its line of the story
     [[nodiscard]] verdict lost(const failure& what);
     [[nodiscard]] bool leaks(std::string_view bytes) const;
     [[nodiscard]] verdict leaked();
