@@ -12,6 +12,7 @@ namespace gw::dispatch {
 namespace {
 
 constexpr std::size_t longest_error = 64 * 1024;
+constexpr std::size_t longest_held = 64 * 1024;  // events without content; more of them is content
 constexpr std::size_t longest_text = 1024 * 1024; // a longer document goes into a log
 
 template <class... F>
@@ -583,7 +584,7 @@ net::task<std::expected<std::string_view, verdict>> dispatched::more_events(bool
             }
             auto act = talk_->step(adapters::event::sse{each->name, each->data}, net::clock::now(), wall());
             if (const auto* forward = std::get_if<adapters::action::forward>(&act)) {
-                if (!content && !forward->content) {
+                if (!content && !forward->content && held_.size() < longest_held) {
                     held_.append(each->raw);
                     continue;
                 }
