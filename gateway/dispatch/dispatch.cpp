@@ -447,6 +447,11 @@ net::task<std::optional<verdict>> dispatched::read_whole()
             .detail = why.text
         };
     };
+    const auto no_room = [this] {
+        return verdict{
+            .what = outcome::unavailable, .status = status_, .text = "there is no room for the upstream's answer"
+        };
+    };
 
     text_.clear();
     document_.reset();
@@ -468,11 +473,7 @@ net::task<std::optional<verdict>> dispatched::read_whole()
         if (!document_ && text_.size() + bytes->size() > longest_text) {
             auto space = here_.all.store.admit(std::nullopt, payloads::copies::required);
             if (!space) {
-                co_return verdict{
-                    .what = outcome::unavailable,
-                    .status = status_,
-                    .text = "there is no room for the upstream's answer"
-                };
+                co_return no_room();
             }
             document_ = std::make_unique<payloads::replay>(
                 here_.all.store,
@@ -483,6 +484,13 @@ net::task<std::optional<verdict>> dispatched::read_whole()
         }
         if (document_) {
             document_->append(*bytes);
+            co_await room_in(*document_); // the upstream waits for our disk, not our memory for both
+            if (stop_.fired()) {
+                co_return misuse("stopped");
+            }
+            if (document_->failed() != nullptr) {
+                co_return no_room();
+            }
         } else {
             text_.append(*bytes);
         }
@@ -775,6 +783,18 @@ net::task<void> dispatched::finish(telemetry::access_record& record)
             );
         }
         record.route.push_back(std::move(line));
+    }
+}
+
+// Waits while the log's memory is full.
+net::task<void> dispatched::room_in(payloads::replay& log)
+{
+    while (!log.wants_more() && log.failed() == nullptr && !stop_.fired()) {
+        net::event room(here_.loop.get_executor());
+        const net::interrupt::scope ends(stop_, [&room] { room.set(); });
+        log.when_wants_more([&room] { room.set(); });
+        co_await room.wait();
+        log.when_wants_more(nullptr);
     }
 }
 

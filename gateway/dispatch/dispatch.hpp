@@ -85,6 +85,7 @@ private:
     // Bytes of events to be forwarded, or none at the end; a failure is a verdict.
     [[nodiscard]] net::task<std::expected<std::string_view, verdict>> more_events(bool until_content);
     [[nodiscard]] net::task<std::optional<verdict>> ready_worker();
+    [[nodiscard]] net::task<void> room_in(payloads::replay& log);
     [[nodiscard]] net::task<void> pause(net::time_point until); // or until wake() or the interrupt
     [[nodiscard]] net::task<void> end_exchange();
     void count_bytes(); // of the attempt in progress, into its line of the story
