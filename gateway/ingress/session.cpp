@@ -51,6 +51,7 @@ public:
     }
 
 private:
+    net::task<void> serve_all();
     // The next request's head in the buffer: its size; 0: the connection is over.
     net::task<result<std::size_t>> next_head();
     net::task<void> linger();
@@ -120,6 +121,24 @@ net::task<void> session::parts::linger()
 
 net::task<void> session::parts::run()
 {
+    std::exception_ptr bug;
+    try {
+        co_await serve_all();
+    } catch (...) { // no memory: the listener counts it
+        bug = std::current_exception();
+    }
+    if (wire_.is_open() && wire_.is_tls()) {
+        wire_.shutdown_send();
+    }
+    wire_.close();
+    co_await in_.stop(); // a read may be outstanding in it
+    if (bug) {
+        std::rethrow_exception(bug);
+    }
+}
+
+net::task<void> session::parts::serve_all()
+{
     if (tls_) {
         wire_.read_until(net::clock::now() + here_.now->policy->limits.header_timeout);
         const net::error_code ec = co_await wire_.handshake_server(*tls_);
@@ -152,11 +171,6 @@ net::task<void> session::parts::run()
         }
         break;
     }
-    if (wire_.is_open() && wire_.is_tls()) {
-        wire_.shutdown_send();
-    }
-    wire_.close();
-    co_await in_.stop();
 }
 
 session::session(dispatch::core& here, net::tcp_socket socket, std::shared_ptr<boost::asio::ssl::context> tls)
