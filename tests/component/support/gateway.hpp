@@ -176,6 +176,7 @@ public:
         }
         for (auto& each : units_) {
             each->thread.join();
+            each->core.log.flush();
         }
     }
     gateway(const gateway&) = delete;
@@ -218,6 +219,7 @@ private:
         std::thread thread;
     };
 
+    std::vector<std::unique_ptr<unit>> units_; // outlives the threads below: they post to its loops to the last
     socket_fd records_;
     telemetry::line_writer writer_;
     net::resolver names_;
@@ -230,7 +232,6 @@ public:
 private:
     dispatch::process shared_;
     std::uint16_t port_ = 0;
-    std::vector<std::unique_ptr<unit>> units_;
 };
 
 } // namespace gw::test
