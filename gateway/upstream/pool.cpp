@@ -42,7 +42,7 @@ void lease::keep()
 {
     if (it_) {
         --from_->busy_;
-        from_->put_back(key_, std::move(it_));
+        from_->put_back(std::move(it_));
     }
 }
 
@@ -73,13 +73,13 @@ void pool::retire(std::unique_ptr<connection> it)
     }
 }
 
-void pool::put_back(const std::string& key, std::unique_ptr<connection> it)
+void pool::put_back(std::unique_ptr<connection> it)
 {
     if (!it->wire.is_open() || it->in.failed() || !it->in.empty()) {
         retire(std::move(it));
         return;
     }
-    auto& kept = idle_[key];
+    auto& kept = idle_[it->key];
     if (kept.size() >= most_idle_per_peer) {
         retire(std::move(it));
         return;
@@ -141,7 +141,7 @@ net::task<result<lease>> pool::borrow(const peer& to, net::time_point until, net
             // The outstanding read has told of everything but what arrived since the loop last looked.
             if (fresh && (idled < std::chrono::seconds(1) || it->wire.silent())) {
                 ++busy_;
-                co_return lease(*this, to.key, std::move(it), true);
+                co_return lease(*this, std::move(it), true);
             }
             retire(std::move(it));
         }
@@ -171,6 +171,7 @@ net::task<result<lease>> pool::connect(const peer& to, net::time_point until, ne
     for (const auto& address : *found) {
         auto it = std::make_unique<connection>(on_, net::tcp_socket(on_.io));
         it->idle_limit = to.idle;
+        it->key = to.key;
         const net::interrupt::scope ends(stop, [&it] { it->wire.cancel(); });
         if (stop.fired()) {
             co_return std::unexpected(failure{.what = stop.why()});
@@ -220,7 +221,7 @@ net::task<result<lease>> pool::connect(const peer& to, net::time_point until, ne
         it->wire.write_until(net::never);
         it->wire.read_until(net::never);
         ++busy_;
-        co_return lease(*this, to.key, std::move(it), false);
+        co_return lease(*this, std::move(it), false);
     }
     co_return not_connected(
         code::unavailable,

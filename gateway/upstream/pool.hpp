@@ -27,6 +27,7 @@ struct connection
     }
     net::stream wire;
     net::reader in;
+    std::string key; // of the peer it leads to
     std::uint64_t exchanges = 0;
     net::time_point idle_since{};
     std::chrono::milliseconds idle_limit{};
@@ -40,9 +41,8 @@ class lease
 {
 public:
     lease() = default;
-    lease(pool& from, std::string key, std::unique_ptr<connection> it, bool reused)
+    lease(pool& from, std::unique_ptr<connection> it, bool reused)
         : from_(&from)
-        , key_(std::move(key))
         , it_(std::move(it))
         , reused_(reused)
     {
@@ -61,7 +61,6 @@ public:
 
 private:
     pool* from_ = nullptr;
-    std::string key_;
     std::unique_ptr<connection> it_;
     bool reused_ = false;
 };
@@ -85,7 +84,7 @@ public:
 
 private:
     friend class lease;
-    void put_back(const std::string& key, std::unique_ptr<connection> it);
+    void put_back(std::unique_ptr<connection> it);
     void retire(std::unique_ptr<connection> it);
     [[nodiscard]] net::task<result<lease>> connect(const peer& to, net::time_point until, net::interrupt& stop);
     [[nodiscard]] net::task<result<void>> tunnel(connection& over, const peer& to, net::interrupt& stop);
