@@ -10,6 +10,7 @@ namespace {
 
 // After a failed write the answer may still be there: servers refuse a body and close.
 constexpr auto late_answer = std::chrono::seconds(2);
+constexpr std::chrono::milliseconds after_stream{100};
 constexpr std::size_t most_gathered = 15; // pieces of a body that go out in one write with the head
 
 net::time_point after(std::chrono::milliseconds limit)
@@ -229,6 +230,7 @@ net::task<result<const wire::response_head*>> exchange::head()
             have_head_ = true;
             over_->wire.read_until(after(limits_.idle));
             left_ = head_.content_length;
+            event_stream_ = head_.content_type.starts_with("text/event-stream");
             if (head_.body == wire::framing::chunked) {
                 chunks_.emplace(origin::upstream);
             }
@@ -326,7 +328,8 @@ net::task<void> exchange::close()
     const bool clean = have_head_ && complete_ && upload_whole_ && !upload_failed_ && head_.keep_alive &&
                        head_.body != wire::framing::until_close && over_->in.empty();
     if (clean) {
-        over_.keep();
+        // llama.cpp's server promises to keep the connection and closes it right behind a stream.
+        over_.keep(event_stream_ ? after_stream : std::chrono::milliseconds{});
     } else {
         over_.discard();
     }

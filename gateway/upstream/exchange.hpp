@@ -77,6 +77,7 @@ private:
     std::uint64_t left_ = 0;
     std::size_t give_ = 0; // bytes of the buffer that the last next() showed
     bool have_head_ = false;
+    bool event_stream_ = false;
     bool complete_ = false;
     bool wrote_any_ = false;
     bool uploading_ = false;

@@ -38,9 +38,10 @@ lease::~lease()
     discard();
 }
 
-void lease::keep()
+void lease::keep(std::chrono::milliseconds rest)
 {
     if (it_) {
+        it_->rests_until = rest.count() == 0 ? net::time_point{} : net::clock::now() + rest;
         --from_->busy_;
         from_->put_back(std::move(it_));
     }
@@ -131,9 +132,12 @@ net::task<result<lease>> pool::borrow(const peer& to, net::time_point until, net
     if (const auto at = idle_.find(to.key); at != idle_.end()) {
         auto& kept = at->second;
         const auto now = net::clock::now();
-        while (!kept.empty()) {
-            std::unique_ptr<connection> it = std::move(kept.back());
-            kept.pop_back();
+        for (std::size_t i = kept.size(); i-- > 0;) {
+            if (kept[i]->rests_until > now) {
+                continue;
+            }
+            std::unique_ptr<connection> it = std::move(kept[i]);
+            kept.erase(kept.begin() + static_cast<std::ptrdiff_t>(i));
             --idle_total_;
             it->in.unwatch();
             const auto idled = now - it->idle_since;

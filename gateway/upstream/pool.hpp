@@ -30,6 +30,7 @@ struct connection
     std::string key; // of the peer it leads to
     std::uint64_t exchanges = 0;
     net::time_point idle_since{};
+    net::time_point rests_until{}; // not lent before
     std::chrono::milliseconds idle_limit{};
     bool dead = false;
 };
@@ -56,7 +57,8 @@ public:
     [[nodiscard]] connection* operator->() const { return it_.get(); }
     [[nodiscard]] bool reused() const { return reused_; }
 
-    void keep();    // after a complete, clean exchange
+    // After a complete, clean exchange. `rest`: not lent before that time is over.
+    void keep(std::chrono::milliseconds rest = {});
     void discard(); // closes now
 
 private:

@@ -47,7 +47,18 @@ TEST(Stream, EventsGoOnUntouched)
         EXPECT_TRUE(got.whole);
         EXPECT_THAT(got.field("content-type"), testing::StartsWith("text/event-stream"));
     }
-    EXPECT_EQ(up.connections(), 1);
+}
+
+TEST(Stream, AConnectionThatIsClosedRightBehindAStreamIsNotLent)
+{
+    const std::string whole = head + chunk(role + word("a") + done) + last;
+    scripted_upstream up(scripted_upstream::always(whole, then::close)); // after it promised to keep it
+    gateway here(policy(up.url(), up.url()));
+    client one = here.connect();
+    for (int i = 1; i <= 20; ++i) {
+        one.send(gateway::post("/v1/chat/completions", asked));
+        EXPECT_EQ(one.read().field("x-fourways-route"), "one(200)") << i;
+    }
 }
 
 TEST(Stream, FallsBackBeforeTheFirstContent)
