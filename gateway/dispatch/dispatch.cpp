@@ -169,7 +169,8 @@ net::task<std::optional<verdict>> dispatched::attempt(const attempts::try_it& wh
     if (!body_.whole() && !tongue.can_stream(asked_, target_)) {
         auto whole = co_await body_.wait_whole();
         if (!whole) {
-            co_return lost(whole.error());
+            client_fault_ = std::move(whole).error();
+            co_return misuse("the body is not whole");
         }
         machine_.body_arrived();
     }

@@ -376,7 +376,14 @@ void body::end(std::optional<failure> why)
 
 net::task<result<void>> body::wait_whole()
 {
+    if (receiving_) { // nobody reads it meanwhile, so it needs its place again
+        log_->keep_copy(true);
+        dropped_ = false;
+    }
     while (receiving_) {
+        if (!log_->wants_more() && !log_->copying() && log_->failed() == nullptr) {
+            co_return std::unexpected(payloads::out_of_space("a body that has to be whole first, and no copy of it"));
+        }
         const net::interrupt::scope ends(stop_, [this] { waiters_->set(); });
         co_await waiters_->wait();
         if (stop_.fired() && receiving_) {

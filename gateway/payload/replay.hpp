@@ -81,6 +81,8 @@ public:
     [[nodiscard]] const failure* failed() const { return failed_.get(); }
     // True while a reader may still start at the first byte.
     [[nodiscard]] bool replayable() const { return !dropped_ && failed_ == nullptr; }
+    // False: what does not fit into memory is held back until a reader has passed it.
+    [[nodiscard]] bool copying() const { return may_spill(); }
     // True once some of it is in a file.
     [[nodiscard]] bool spilled() const { return spilled_ != 0; }
     // Bytes held in memory, without readers' buffers.

@@ -164,6 +164,31 @@ TEST(Limits, TheDeadlineEndsAnUploadThatWaitsForASlot)
     EXPECT_EQ(first.read().status, 200);
 }
 
+TEST(Limits, ABodyWithoutAPlaceDoesNotWaitForEver)
+{
+    gateway here(
+        "listen: 127.0.0.1:0\nadmin: 127.0.0.1:0\nupstreams:\n  up: { kind: dedicated, url: "
+        "\"http://127.0.0.1:" +
+            std::to_string(refusing_port()) +
+            "\", engine: toolkit }\nmodels:\n  vit: { task: image-classification, route: [up] }\n",
+        {},
+        1,
+        "/nowhere"
+    );
+    const auto rests = [&] { return !here.known.resting(std::chrono::steady_clock::now()).empty(); };
+    for (int i = 0; i < 20 && !rests(); ++i) {
+        EXPECT_GE(here.ask(gateway::post("/models/vit", png, image)).status, 429);
+    }
+    ASSERT_TRUE(rests());
+    // The next one is to be the probe, which needs its body whole; but there is no disk, and nobody reads it.
+    client one = here.connect();
+    ASSERT_TRUE(one.send(
+        "POST /models/vit HTTP/1.1\r\nhost: 127.0.0.1\r\n" + image + "content-length: 2000000\r\n\r\n" + png +
+        std::string(400'000, 'x')
+    ));
+    EXPECT_GE(one.read().status, 429);
+}
+
 TEST(Blame, AClientThatLeavesAStreamIsHeldAgainstNobody)
 {
     scripted_upstream up([](const std::string& bytes, int) {

@@ -130,11 +130,13 @@ private:
 class gateway
 {
 public:
-    explicit gateway(const std::string& policy, std::map<std::string, std::string> env = {}, unsigned threads = 1)
+    explicit gateway(
+        const std::string& policy, std::map<std::string, std::string> env = {}, unsigned threads = 1, std::string spool = "/var/tmp"
+    )
         : records_(::open("/dev/null", O_WRONLY | O_CLOEXEC))
         , writer_(records_.get())
         , workers_([](auto, auto, const auto&) {}, "/proc/self/exe")
-        , store_({.dir = "/var/tmp"})
+        , store_({.dir = std::move(spool)})
         , shared_{.names = names_, .store = store_, .known = known, .workers = workers_, .records = writer_, .version = "test"}
     {
         auto loaded = config::load_text(policy, "policy.yaml", [env = std::move(env)](std::string_view name) -> std::optional<std::string> {
