@@ -1,11 +1,12 @@
-// What speaks one kind of upstream. An adapter is a factory without state; a conversation is one attempt with one
-// upstream: a state machine without I/O and without a clock. Dispatch feeds it events and does what it answers, so a
-// way that needs one exchange and a way that needs five look the same from outside.
+// What speaks one kind of upstream. An adapter is a factory without state; a conversation is one attempt with
+// one upstream: a state machine without I/O and without a clock. Dispatch feeds it events and does what it
+// answers, so a way that needs one exchange and a way that needs five look the same from outside.
 //
-//   start -> send(request) -> head -> read(how) -> text | whole | sse... end -> emit | forward | fail | send | wait ... done
+//   start -> send(request) -> head -> read(how) -> text | whole | sse... end -> emit | forward | fail | send
+//   | wait ... done
 //
-// Views in events are valid during the call only. Transport failures never reach a conversation: dispatch turns them
-// into a verdict itself (upstream/classify_transport).
+// Views in events are valid during the call only. Transport failures never reach a conversation: dispatch
+// turns them into a verdict itself (upstream/classify_transport).
 #pragma once
 
 #include "config/settings.hpp"
@@ -35,20 +36,21 @@ struct target
     const config::upstream* to = nullptr;
     const config::token* with = nullptr; // null: none needed
     std::string model;                   // the name there
-    std::string provider;                // the router's suffix that the client gave (`together`, `fastest`); empty: none
-    const task_info* task = nullptr;     // resolved by the policy; null: not known, so only pass-through is possible
+    std::string provider; // the router's suffix that the client gave (`together`, `fastest`); empty: none
+    const task_info* task =
+        nullptr; // resolved by the policy; null: not known, so only pass-through is possible
 };
 
-// One HTTP exchange. Host, Authorization (or X-HF-Authorization), Content-Length and the client's allow-listed headers
-// are added by dispatch; nothing else is.
+// One HTTP exchange. Host, Authorization (or X-HF-Authorization), Content-Length and the client's
+// allow-listed headers are added by dispatch; nothing else is.
 struct exchange_request
 {
     std::string method = "POST";
-    std::string path;         // origin form, with the upstream's base path, segments percent-encoded, and the query
-    std::string content_type; // empty: no body type
-    std::string accept;       // one exact value; empty: none
-    std::string fields;       // further `name: value\r\n` lines (X-HF-Bill-To, ...)
-    body_plan body;           // ranges of the client's body; always sent with Content-Length
+    std::string path; // origin form, with the upstream's base path, segments percent-encoded, and the query
+    std::string content_type;    // empty: no body type
+    std::string accept;          // one exact value; empty: none
+    std::string fields;          // further `name: value\r\n` lines (X-HF-Bill-To, ...)
+    body_plan body;              // ranges of the client's body; always sent with Content-Length
     bool expects_stream = false; // the first-byte limit of streams applies
 };
 
@@ -74,10 +76,12 @@ struct text // after read(text): an error body, at most 64 KiB of it
 {
     std::string_view body;
 };
-struct whole // after read(whole): a complete, checked JSON document, kept in a log that emit() may refer to by range
+struct whole // after read(whole): a complete, checked JSON document, kept in a log that emit() may refer to
+             // by range
 {
     const wire::json_index& index;
-    std::string_view text; // the document itself; empty when it is too long to be held (then `index` still has its ranges)
+    std::string_view
+        text; // the document itself; empty when it is too long to be held (then `index` still has its ranges)
 };
 struct sse // after read(events): one complete event that is not a comment
 {
@@ -92,7 +96,8 @@ struct elapsed // after wait
 {
 };
 } // namespace event
-using event_type = std::variant<event::start, event::head, event::text, event::whole, event::sse, event::end, event::elapsed>;
+using event_type = std::
+    variant<event::start, event::head, event::text, event::whole, event::sse, event::end, event::elapsed>;
 
 namespace action {
 struct send
@@ -110,7 +115,8 @@ struct read
     as how = as::raw;
     answer_head answer; // raw and events: what they are
 };
-struct emit // the canonical answer: text of ours, or ranges of the log of the last event::whole. Then the attempt is done
+struct emit // the canonical answer: text of ours, or ranges of the log of the last event::whole. Then the
+            // attempt is done
 {
     answer_head head;
     body_plan body;
@@ -134,7 +140,15 @@ struct fail
     verdict why;
 };
 } // namespace action
-using action_type = std::variant<action::send, action::read, action::emit, action::forward, action::drop, action::wait, action::done, action::fail>;
+using action_type = std::variant<
+    action::send,
+    action::read,
+    action::emit,
+    action::forward,
+    action::drop,
+    action::wait,
+    action::done,
+    action::fail>;
 
 class conversation
 {
@@ -147,11 +161,12 @@ public:
     // What the upstream said it used so far (tokens); empty until it told.
     [[nodiscard]] virtual const usage& used() const = 0;
 
-    // The verdict on the head of a good answer. `ok`; with a retry_after when the answer says that the token's budget
-    // is used up (RateLimit r=0): then only that cooldown follows from it.
+    // The verdict on the head of a good answer. `ok`; with a retry_after when the answer says that the
+    // token's budget is used up (RateLimit r=0): then only that cooldown follows from it.
     [[nodiscard]] virtual const verdict& accepted() const = 0;
 
-    // A complete pass-through answer that lies in memory anyway may be looked at for its usage. Never changes it.
+    // A complete pass-through answer that lies in memory anyway may be looked at for its usage. Never changes
+    // it.
     virtual void look(std::string_view whole_answer) = 0;
 };
 
@@ -164,13 +179,16 @@ class adapter
 public:
     virtual ~adapter() = default;
 
-    // The encoding that `to` would get, or why it cannot be asked: wrong_modality, unknown_task, unsupported, ...
+    // The encoding that `to` would get, or why it cannot be asked: wrong_modality, unknown_task, unsupported,
+    // ...
     [[nodiscard]] virtual result<encoding> plan(const request& asked, const target& to) const = 0;
 
     // Starts an attempt. Both references outlive the conversation. REQUIRES plan() succeeded.
-    [[nodiscard]] virtual std::unique_ptr<conversation> open(const request& asked, const target& to) const = 0;
+    [[nodiscard]] virtual std::unique_ptr<conversation>
+    open(const request& asked, const target& to) const = 0;
 
-    // True when plan() can send while the client's body still arrives: only ranges of a sized raw body are used.
+    // True when plan() can send while the client's body still arrives: only ranges of a sized raw body are
+    // used.
     [[nodiscard]] virtual bool can_stream(const request& asked, const target& to) const = 0;
 };
 

@@ -12,10 +12,7 @@ class secret
 {
 public:
     secret() = default;
-    explicit secret(std::string value)
-        : value_(std::move(value))
-    {
-    }
+    explicit secret(std::string value) : value_(std::move(value)) {}
 
     [[nodiscard]] std::string_view reveal() const { return value_; }
     [[nodiscard]] bool empty() const { return value_.empty(); }

@@ -1,6 +1,7 @@
-// The settings a running gateway uses: immutable, everything resolved. load.hpp makes them from a policy file. A request
-// takes one snapshot (shared_ptr<const settings>) at its start and uses it to the end. Pointers between the parts stay
-// valid as long as the settings live: upstreams, tokens and entries are never moved after build().
+// The settings a running gateway uses: immutable, everything resolved. load.hpp makes them from a policy
+// file. A request takes one snapshot (shared_ptr<const settings>) at its start and uses it to the end.
+// Pointers between the parts stay valid as long as the settings live: upstreams, tokens and entries are never
+// moved after build().
 #pragma once
 
 #include "config/secret.hpp"
@@ -61,20 +62,23 @@ struct listener
 struct token
 {
     std::string name;
-    secret value;         // empty: its upstreams are off with the reason no_token
-    std::string bill_to;  // X-HF-Bill-To; empty: none
-    std::string file;     // set for `file:` secrets: read again when it changes
-    std::uint64_t hash = 0; // of the secret: what a token learned is keyed by it, so a rotated one starts clean
+    secret value;        // empty: its upstreams are off with the reason no_token
+    std::string bill_to; // X-HF-Bill-To; empty: none
+    std::string file;    // set for `file:` secrets: read again when it changes
+    std::uint64_t hash =
+        0; // of the secret: what a token learned is keyed by it, so a rotated one starts clean
 };
 
-// `timeout:` of an upstream. What runs out is the outcome `timeout`, except that the request's deadline is ours.
+// `timeout:` of an upstream. What runs out is the outcome `timeout`, except that the request's deadline is
+// ours.
 struct timeouts
 {
-    std::chrono::milliseconds connect{5'000};                // resolving, TCP and TLS together
-    std::optional<std::chrono::milliseconds> first_byte;     // none of its own for plain answers; 60 s for streams
-    std::chrono::milliseconds first_byte_stream{60'000};     // `first_byte` if given
-    std::chrono::milliseconds idle{60'000};                  // silence inside an answer
-    std::optional<std::chrono::milliseconds> total;          // off
+    std::chrono::milliseconds connect{5'000}; // resolving, TCP and TLS together
+    std::optional<std::chrono::milliseconds>
+        first_byte; // none of its own for plain answers; 60 s for streams
+    std::chrono::milliseconds first_byte_stream{60'000}; // `first_byte` if given
+    std::chrono::milliseconds idle{60'000};              // silence inside an answer
+    std::optional<std::chrono::milliseconds> total;      // off
 };
 
 // `request:` of the engine `custom`: a JSON text cut at its placeholders.
@@ -82,19 +86,21 @@ struct template_part
 {
     enum class what : std::uint8_t { literal, inputs, base64, data_url, parameters, model };
     what is = what::literal;
-    std::string text; // literal only: JSON text. The placeholders' quotes are not part of the literals around them
+    std::string
+        text; // literal only: JSON text. The placeholders' quotes are not part of the literals around them
 };
 
 // `command:` of a local upstream.
 struct worker
 {
-    std::vector<std::string> command; // $model and $port stand in it; paths already resolved against the policy file
+    std::vector<std::string>
+        command; // $model and $port stand in it; paths already resolved against the policy file
     std::string ready = "/health";
     std::chrono::milliseconds start_timeout{120'000};
-    std::chrono::milliseconds idle_stop{0};                       // 0: never
-    std::chrono::milliseconds stop_timeout{10'000};               // SIGTERM, then SIGKILL
-    std::map<std::string, std::string> env;                       // `$token` stands for the upstream's token
-    std::string directory;                                        // working directory: that of the policy file
+    std::chrono::milliseconds idle_stop{0};         // 0: never
+    std::chrono::milliseconds stop_timeout{10'000}; // SIGTERM, then SIGKILL
+    std::map<std::string, std::string> env;         // `$token` stands for the upstream's token
+    std::string directory;                          // working directory: that of the policy file
 };
 
 struct upstream
@@ -107,19 +113,19 @@ struct upstream
     std::vector<const token*> tokens; // empty: none needed
     bool needs_token = false;         // serverless: without a token it is off
     bool insecure_http = false;
-    bool checks_private = false;      // a built-in default host: must not resolve to private addresses
+    bool checks_private = false; // a built-in default host: must not resolve to private addresses
     std::string ca_file;
-    std::string proxy;                // HTTP CONNECT proxy; empty: none
+    std::string proxy; // HTTP CONNECT proxy; empty: none
     config::timeouts timeout;
-    std::size_t max_in_flight = 0;    // 0: no limit
-    std::size_t max_waiting = 256;    // per upstream and model
-    std::vector<template_part> request;  // custom
-    std::string answer;                  // custom: JSON Pointer to the task's output; "" = the whole answer
-    std::string path;                    // overrides the engine's route when set
-    std::optional<config::worker> run;   // local with a command
+    std::size_t max_in_flight = 0;      // 0: no limit
+    std::size_t max_waiting = 256;      // per upstream and model
+    std::vector<template_part> request; // custom
+    std::string answer;                 // custom: JSON Pointer to the task's output; "" = the whole answer
+    std::string path;                   // overrides the engine's route when set
+    std::optional<config::worker> run;  // local with a command
     std::string health = "/health";
-    std::string space, api_name;         // kind space
-    std::uint64_t id = 0;                // hash of name and everything that makes it the same upstream over a reload
+    std::string space, api_name; // kind space
+    std::uint64_t id = 0;        // hash of name and everything that makes it the same upstream over a reload
 
     // Off since every token it names is empty.
     [[nodiscard]] bool without_token() const;
@@ -167,14 +173,14 @@ struct limits
     std::size_t header_bytes = 32 * 1024;
     std::size_t header_fields = 100;
     std::size_t target_bytes = 8192;
-    std::uint64_t payload_bytes = 64ULL << 20U;      // decoded
-    std::uint64_t json_bytes = 8ULL << 20U;          // apart from the payload
+    std::uint64_t payload_bytes = 64ULL << 20U; // decoded
+    std::uint64_t json_bytes = 8ULL << 20U;     // apart from the payload
     std::size_t json_depth = 64;
     std::size_t json_tokens = 1'000'000;
     std::size_t response_header_bytes = 64 * 1024;
     std::size_t response_header_fields = 200;
     std::chrono::milliseconds header_timeout{10'000};
-    std::chrono::milliseconds body_grace{10'000};    // then at least body_min_rate bytes a second
+    std::chrono::milliseconds body_grace{10'000}; // then at least body_min_rate bytes a second
     std::size_t body_min_rate = 1024;
     std::chrono::milliseconds idle_timeout{60'000};  // kept-alive connection without a request
     std::chrono::milliseconds write_timeout{60'000}; // a client that does not read
@@ -214,13 +220,15 @@ struct settings
     config::spool spool;
     std::vector<std::string> notes; // said once at start: upstreams that are off, ...
 
-    // The entry for a name: exact name or alias, else the pattern with the longest literal prefix; null: none.
+    // The entry for a name: exact name or alias, else the pattern with the longest literal prefix; null:
+    // none.
     [[nodiscard]] const model_entry* find(std::string_view model) const;
     // The same without exact names and aliases.
     [[nodiscard]] const model_entry* find_pattern(std::string_view model) const;
     [[nodiscard]] const upstream* find_upstream(std::string_view name) const;
 
-    std::unordered_map<std::string, const model_entry*, name_hash, std::equal_to<>> by_name; // names and aliases
+    std::unordered_map<std::string, const model_entry*, name_hash, std::equal_to<>>
+        by_name;                              // names and aliases
     std::vector<const model_entry*> patterns; // longest literal prefix first
 };
 

@@ -36,7 +36,9 @@ request sample(const std::string& model, const task_info* task, const std::strin
         made.raw = true;
         made.body_size = 1000;
         made.content_type = task->input == modality::audio ? "audio/wav" : "image/png";
-        made.binary = payload{.as = payload::form::raw, .where = {0, 1000}, .size = 1000, .media_type = made.content_type};
+        made.binary = payload{
+            .as = payload::form::raw, .where = {0, 1000}, .size = 1000, .media_type = made.content_type
+        };
         return made;
     }
     made.body_size = 20;
@@ -47,13 +49,15 @@ request sample(const std::string& model, const task_info* task, const std::strin
 
 std::string duration(std::chrono::milliseconds value)
 {
-    return value.count() % 1000 == 0 ? fmt::format("{}s", value.count() / 1000) : fmt::format("{}ms", value.count());
+    return value.count() % 1000 == 0 ? fmt::format("{}s", value.count() / 1000)
+                                     : fmt::format("{}ms", value.count());
 }
 
 std::string place(const config::upstream& to)
 {
     if (to.run) {
-        return "a process of this gateway: " + (to.run->command.empty() ? std::string() : to.run->command.front()) + " ...";
+        return "a process of this gateway: " +
+               (to.run->command.empty() ? std::string() : to.run->command.front()) + " ...";
     }
     return to.at.origin + to.at.base_path;
 }
@@ -79,7 +83,10 @@ result<std::string> explain(const config::settings& now, const std::string& mode
     const auto& entry = *plan->entry;
     std::string out = fmt::format("model     {}\n", plan->model);
     out += fmt::format("entry     {}{}\n", entry.name, entry.pattern ? " (a pattern)" : "");
-    out += fmt::format("task      {}\n", plan->task != nullptr ? plan->task->name : "not known: only pass-through is possible");
+    out += fmt::format(
+        "task      {}\n",
+        plan->task != nullptr ? plan->task->name : "not known: only pass-through is possible"
+    );
     std::string moves;
     for (const outcome each : entry.fallback.on) {
         moves += moves.empty() ? "" : ", ";
@@ -116,17 +123,29 @@ result<std::string> explain(const config::settings& now, const std::string& mode
             list += (list.empty() ? "" : ", ") + token->name;
             with = with == nullptr && !token->value.empty() ? token : with;
         }
-        out += fmt::format("   token     {}\n", !tokens.empty() ? tokens : to.tokens.empty() ? "none needed" : empty + " (empty)");
+        out += fmt::format(
+            "   token     {}\n",
+            !tokens.empty()     ? tokens
+            : to.tokens.empty() ? "none needed"
+                                : empty + " (empty)"
+        );
         if (to.without_token()) {
             out += "   off       no_token: every token it names is empty; set it and it is used\n";
             continue;
         }
-        const adapters::target target{.to = &to, .with = with, .model = each.model, .provider = plan->provider, .task = plan->task};
+        const adapters::target target{
+            .to = &to, .with = with, .model = each.model, .provider = plan->provider, .task = plan->task
+        };
         const auto encoding = adapters::adapter_for(to).plan(asked, target);
         if (encoding) {
-            out += fmt::format("   encoding  {} (for {})\n", adapters::to_string(*encoding), asked.raw ? "a raw " + asked.content_type : "a JSON body");
+            out += fmt::format(
+                "   encoding  {} (for {})\n",
+                adapters::to_string(*encoding),
+                asked.raw ? "a raw " + asked.content_type : "a JSON body"
+            );
         } else {
-            out += fmt::format("   off       {}: {}\n", to_string(encoding.error().what), encoding.error().text);
+            out +=
+                fmt::format("   off       {}: {}\n", to_string(encoding.error().what), encoding.error().text);
         }
     }
     return out;

@@ -1,4 +1,5 @@
-// `fourways explain`: what would happen to a request for a model, said beforehand. Pure but for the text it makes.
+// `fourways explain`: what would happen to a request for a model, said beforehand. Pure but for the text it
+// makes.
 #pragma once
 
 #include "config/settings.hpp"
@@ -9,9 +10,11 @@
 namespace gw {
 
 //   model, task   as a client would name them; task may be empty
-//   returns       lines for a person: which candidates in which order, which encoding each would get, which token by name,
+//   returns       lines for a person: which candidates in which order, which encoding each would get, which
+//   token by name,
 //                 what is off and why
 //   errors        those of policy::decide
-[[nodiscard]] result<std::string> explain(const config::settings& now, const std::string& model, const std::string& task);
+[[nodiscard]] result<std::string>
+explain(const config::settings& now, const std::string& model, const std::string& task);
 
 } // namespace gw

@@ -1,4 +1,5 @@
-// Flags, subcommands, exit codes: 0; 1 runtime failure; 2 bad flags or bad configuration. Everything else is elsewhere.
+// Flags, subcommands, exit codes: 0; 1 runtime failure; 2 bad flags or bad configuration. Everything else is
+// elsewhere.
 #include "auth/keys.hpp"
 #include "config/load.hpp"
 #include "explain.hpp"
@@ -35,10 +36,16 @@ gw::config::loaded load(const std::string& file, const gw::config::overrides& fl
     return file.empty() ? gw::config::load_default(env, flags) : gw::config::load_file(file, env, flags);
 }
 
-int serve(const std::string& file, const gw::config::overrides& flags, unsigned threads, const std::string& level)
+int serve(
+    const std::string& file, const gw::config::overrides& flags, unsigned threads, const std::string& level
+)
 {
     ::prctl(PR_SET_DUMPABLE, 0); // no core file, no /proc/PID/environ for others: tokens are inside
-    gw::telemetry::set_log_level(level == "debug" ? gw::telemetry::level::debug : level == "warning" ? gw::telemetry::level::warning : gw::telemetry::level::info);
+    gw::telemetry::set_log_level(
+        level == "debug"     ? gw::telemetry::level::debug
+        : level == "warning" ? gw::telemetry::level::warning
+                             : gw::telemetry::level::info
+    );
     auto first = load(file, flags);
     if (!first) {
         print(first.error());
@@ -63,7 +70,12 @@ int check(const std::string& file)
         print(loaded.error());
         return bad_usage;
     }
-    std::printf("%s: ok, %zu upstreams, %zu models\n", file.c_str(), (*loaded)->upstreams.size(), (*loaded)->models.size());
+    std::printf(
+        "%s: ok, %zu upstreams, %zu models\n",
+        file.c_str(),
+        (*loaded)->upstreams.size(),
+        (*loaded)->models.size()
+    );
     for (const auto& each : (*loaded)->notes) {
         std::printf("note: %s\n", each.c_str());
     }
@@ -105,10 +117,12 @@ int main(int argc, char** argv)
         return gw::workers::run_launcher(argc, argv);
     }
 
-    CLI::App app{"Fourways: one URL in front of the four ways to run a model from Hugging Face: serverless, dedicated, Space, local."};
+    CLI::App app{"Fourways: one URL in front of the four ways to run a model from Hugging Face: serverless, "
+                 "dedicated, Space, local."};
     app.set_version_flag("--version", std::string("fourways ") + version);
     app.require_subcommand(1);
-    app.footer("Without a policy file, HF_TOKEN alone gives every model the serverless way.\nExamples of policies: config/examples/.");
+    app.footer("Without a policy file, HF_TOKEN alone gives every model the serverless way.\nExamples of "
+               "policies: config/examples/.");
 
     std::string file;
     gw::config::overrides flags;
@@ -121,20 +135,28 @@ int main(int argc, char** argv)
 
     CLI::App* serving = app.add_subcommand("serve", "Run the gateway");
     serving->add_option("-c,--config", file, "Policy file (YAML)");
-    serving->add_option("--listen", listen, "HOST:PORT for clients, instead of the policy's; port 0 picks a free one");
-    serving->add_option("--admin", admin, "HOST:PORT for metrics, health and reload, instead of the policy's");
+    serving->add_option(
+        "--listen", listen, "HOST:PORT for clients, instead of the policy's; port 0 picks a free one"
+    );
+    serving->add_option(
+        "--admin", admin, "HOST:PORT for metrics, health and reload, instead of the policy's"
+    );
     serving->add_option("--threads", threads, "Threads; default: one per core")->check(CLI::Range(1, 1024));
-    serving->add_option("--log-level", level, "What goes to stderr")->check(CLI::IsMember({"debug", "info", "warning"}))->capture_default_str();
+    serving->add_option("--log-level", level, "What goes to stderr")
+        ->check(CLI::IsMember({"debug", "info", "warning"}))
+        ->capture_default_str();
 
     CLI::App* checking = app.add_subcommand("check", "Say everything that is wrong with a policy file");
     checking->add_option("FILE", file, "Policy file (YAML)")->required();
 
-    CLI::App* explaining = app.add_subcommand("explain", "Say what would happen to a request for a model, and why");
+    CLI::App* explaining =
+        app.add_subcommand("explain", "Say what would happen to a request for a model, and why");
     explaining->add_option("-c,--config", file, "Policy file (YAML)");
     explaining->add_option("-m,--model", model, "The model, as a client would name it")->required();
     explaining->add_option("-t,--task", task, "The task; default: what the policy says");
 
-    CLI::App* generating = app.add_subcommand("keygen", "Make a client key and the line that goes into the policy");
+    CLI::App* generating =
+        app.add_subcommand("keygen", "Make a client key and the line that goes into the policy");
 
     try {
         app.parse(argc, argv);

@@ -12,7 +12,7 @@ namespace gw::dispatch {
 namespace {
 
 constexpr std::size_t longest_error = 64 * 1024;
-constexpr std::size_t longest_held = 64 * 1024;  // events without content; more of them is content
+constexpr std::size_t longest_held = 64 * 1024;   // events without content; more of them is content
 constexpr std::size_t longest_text = 1024 * 1024; // a longer document goes into a log
 
 template <class... F>
@@ -148,8 +148,15 @@ net::task<result<adapters::answer_head>> dispatched::begin(net::time_point deadl
 net::task<std::optional<verdict>> dispatched::attempt(const attempts::try_it& what)
 {
     const policy::candidate& candidate = plan_.candidates[what.candidate];
-    target_ = {.to = candidate.to, .with = what.with, .model = candidate.model, .provider = plan_.provider, .task = plan_.task};
+    target_ = {
+        .to = candidate.to,
+        .with = what.with,
+        .model = candidate.model,
+        .provider = plan_.provider,
+        .task = plan_.task
+    };
     const adapters::adapter& tongue = adapters::adapter_for(*candidate.to);
+    worker_.give_back();
     mode_ = mode::none;
     told_ = false;
     connected_ = false;
@@ -450,7 +457,9 @@ net::task<std::optional<verdict>> dispatched::read_whole()
     };
     const auto no_room = [this] {
         return verdict{
-            .what = outcome::unavailable, .status = status_, .text = "there is no room for the upstream's answer"
+            .what = outcome::unavailable,
+            .status = status_,
+            .text = "there is no room for the upstream's answer"
         };
     };
 
@@ -815,6 +824,9 @@ verdict dispatched::lost(const failure& what)
         client_fault_ = what;
     } else if (worker_ && !stop_.fired()) {
         here_.all.workers.lost(*target_.to, target_.model, worker_.where().generation);
+    }
+    if (worker_ && !client_fault_ && !stop_.fired()) {
+        here_.all.workers.lost(*target_.to, target_.model, worker_.where().generation); // it looks whether it lives
     }
     verdict made = classify_transport(what, connected_, exchange_ && exchange_->wrote_any());
     if (made.status == 0) {

@@ -12,8 +12,8 @@
 namespace gw::ingress {
 namespace {
 
-// A body up to this size is waited for in the connection's buffer; up to `whole_before` it is whole before a candidate
-// is chosen, so that it may be a probe.
+// A body up to this size is waited for in the connection's buffer; up to `whole_before` it is whole before a
+// candidate is chosen, so that it may be a probe.
 constexpr std::size_t small = 60 * 1024;
 constexpr std::uint64_t whole_before = 256 * 1024;
 constexpr std::uint64_t pause_watch = net::reader::full_size;
@@ -21,22 +21,22 @@ constexpr std::uint64_t pause_watch = net::reader::full_size;
 std::unexpected<failure> too_large(std::uint64_t limit, std::string_view key)
 {
     failure why{.what = code::body_too_large, .from = origin::client};
-    why.text = "the body is larger than " + std::to_string(limit) + " bytes; the policy's `" + std::string(key) + "` raises that";
+    why.text = "the body is larger than " + std::to_string(limit) + " bytes; the policy's `" +
+               std::string(key) + "` raises that";
     return std::unexpected(std::move(why));
 }
 
 } // namespace
 
 body::body(
-    dispatch::core& here, const config::settings& now, net::stream& wire, net::reader& in, net::interrupt& stop, std::size_t at
+    dispatch::core& here,
+    const config::settings& now,
+    net::stream& wire,
+    net::reader& in,
+    net::interrupt& stop,
+    std::size_t at
 )
-    : here_(here)
-    , now_(now)
-    , wire_(wire)
-    , in_(in)
-    , stop_(stop)
-    , at_(at)
-    , in_buffer_(at)
+    : here_(here), now_(now), wire_(wire), in_(in), stop_(stop), at_(at), in_buffer_(at)
 {
 }
 
@@ -48,12 +48,15 @@ failure body::gone(const net::error_code& ec) const
         return {
             .what = code::request_timeout,
             .from = origin::client,
-            .text = "the body stopped arriving; it must come at `limits.body_min_rate` bytes a second or more",
+            .text =
+                "the body stopped arriving; it must come at `limits.body_min_rate` bytes a second or more",
             .close = true
         };
     }
     if (stop_.fired()) {
-        return {.what = stop_.why(), .from = stop_.why() == code::client_gone ? origin::client : origin::gateway};
+        return {
+            .what = stop_.why(), .from = stop_.why() == code::client_gone ? origin::client : origin::gateway
+        };
     }
     return {.what = code::client_gone, .from = origin::client, .detail = ec.message(), .close = true};
 }
@@ -102,7 +105,8 @@ net::task<result<void>> body::begin(const wire::request_head& head, door at)
     }
     const bool says_json = is_chat(at) || payloads::is_json(head.content_type);
     const bool says_nothing = payloads::canonical(head.content_type).empty();
-    if (framing_ == wire::framing::sized && !says_json && !says_nothing && left_ > now_.limits.payload_bytes) {
+    if (framing_ == wire::framing::sized && !says_json && !says_nothing &&
+        left_ > now_.limits.payload_bytes) {
         co_return too_large(now_.limits.payload_bytes, "limits.payload_bytes");
     }
     if (head.expect_continue && in_.data().size() == at_) {
@@ -118,8 +122,10 @@ net::task<result<void>> body::begin(const wire::request_head& head, door at)
 
     // Is it JSON? Told by its type, or by its first byte when nothing says so.
     const bool fits = framing_ == wire::framing::sized && left_ <= small;
-    const std::uint64_t look = framing_ == wire::framing::sized ? std::min<std::uint64_t>(left_, payloads::sniff_bytes) : 1;
-    auto arrived = co_await first_bytes(fits ? static_cast<std::size_t>(left_) : static_cast<std::size_t>(look));
+    const std::uint64_t look =
+        framing_ == wire::framing::sized ? std::min<std::uint64_t>(left_, payloads::sniff_bytes) : 1;
+    auto arrived =
+        co_await first_bytes(fits ? static_cast<std::size_t>(left_) : static_cast<std::size_t>(look));
     if (!arrived) {
         co_return fail(arrived);
     }
@@ -174,7 +180,8 @@ net::task<result<void>> body::begin(const wire::request_head& head, door at)
         received_ = true;
         if (json_) {
             auto scanned = scanner_->feed(memory_);
-            auto index = scanned ? scanner_->finish() : result<wire::json_index>(std::unexpected(std::move(scanned).error()));
+            auto index = scanned ? scanner_->finish()
+                                 : result<wire::json_index>(std::unexpected(std::move(scanned).error()));
             if (!index && maybe_binary_ && index.error().what == code::invalid_json) {
                 json_ = false;
             } else if (!index) {
@@ -193,7 +200,8 @@ net::task<result<void>> body::begin(const wire::request_head& head, door at)
     if (framing_ == wire::framing::sized) {
         expected = left_;
     }
-    auto space = here_.all.store.admit(expected, streams ? payloads::copies::wanted : payloads::copies::required);
+    auto space =
+        here_.all.store.admit(expected, streams ? payloads::copies::wanted : payloads::copies::required);
     if (!space) {
         co_return fail(space);
     }
@@ -284,7 +292,8 @@ result<bool> body::take()
 bool body::too_slow(net::clock::duration in, std::uint64_t bytes) const
 {
     const auto ms = std::chrono::duration_cast<std::chrono::milliseconds>(in);
-    return ms > now_.limits.body_grace && bytes * 1000 / static_cast<std::uint64_t>(ms.count()) < now_.limits.body_min_rate;
+    return ms > now_.limits.body_grace &&
+           bytes * 1000 / static_cast<std::uint64_t>(ms.count()) < now_.limits.body_min_rate;
 }
 
 net::task<void> body::receive()
@@ -382,7 +391,9 @@ net::task<result<void>> body::wait_whole()
     }
     while (receiving_) {
         if (!log_->wants_more() && !log_->copying() && log_->failed() == nullptr) {
-            co_return std::unexpected(payloads::out_of_space("a body that has to be whole first, and no copy of it"));
+            co_return std::unexpected(
+                payloads::out_of_space("a body that has to be whole first, and no copy of it")
+            );
         }
         const net::interrupt::scope ends(stop_, [this] { waiters_->set(); });
         co_await waiters_->wait();
@@ -425,9 +436,11 @@ net::task<result<dialects::body_facts>> body::facts()
     if (!json_) {
         if (!log_) {
             made.first_bytes = memory_;
-        } else if (const auto first = log_->view({0, std::min<std::uint64_t>(log_->size(), payloads::sniff_bytes)})) {
+        } else if (const auto first =
+                       log_->view({0, std::min<std::uint64_t>(log_->size(), payloads::sniff_bytes)})) {
             made.first_bytes = texts_.emplace_back(*first);
-        } else if (auto copied = log_->copy({0, std::min<std::uint64_t>(log_->size(), payloads::sniff_bytes)})) {
+        } else if (auto copied =
+                       log_->copy({0, std::min<std::uint64_t>(log_->size(), payloads::sniff_bytes)})) {
             made.first_bytes = texts_.emplace_back(std::move(*copied));
         } else {
             upstream::plan_reader head(
@@ -458,7 +471,9 @@ net::task<result<dialects::body_facts>> body::facts()
             } else {
                 // It lies in the file: read it back on the side threads.
                 std::string& text = texts_.emplace_back();
-                upstream::plan_reader back(here_.loop, {.pieces = {piece::copy(each.where)}}, {.log = log_.get()}, stop_);
+                upstream::plan_reader back(
+                    here_.loop, {.pieces = {piece::copy(each.where)}}, {.log = log_.get()}, stop_
+                );
                 while (true) {
                     auto block = co_await back.next();
                     if (!block) {

@@ -1,6 +1,7 @@
-// The client's body: how it is framed, whether it is JSON, where it is kept, and how it arrives. Small bodies stay in
-// the connection's buffer and are never copied; larger ones go into a log that can be read again. JSON passes the
-// scanner while it arrives. One per request, owned by its coroutine, which must await stop() before it goes.
+// The client's body: how it is framed, whether it is JSON, where it is kept, and how it arrives. Small bodies
+// stay in the connection's buffer and are never copied; larger ones go into a log that can be read again.
+// JSON passes the scanner while it arrives. One per request, owned by its coroutine, which must await stop()
+// before it goes.
 #pragma once
 
 #include "dialects/dialect.hpp"
@@ -25,12 +26,20 @@ namespace gw::ingress {
 class body final : public dispatch::body_access
 {
 public:
-    // `at`: bytes of the connection's buffer before the body (its head). REQUIRES they stay at the buffer's front.
-    body(dispatch::core& here, const config::settings& now, net::stream& wire, net::reader& in, net::interrupt& stop, std::size_t at);
+    // `at`: bytes of the connection's buffer before the body (its head). REQUIRES they stay at the buffer's
+    // front.
+    body(
+        dispatch::core& here,
+        const config::settings& now,
+        net::stream& wire,
+        net::reader& in,
+        net::interrupt& stop,
+        std::size_t at
+    );
     ~body() override;
 
-    // Decides what the body is and starts to receive it. When this returns, JSON is whole and checked, and of a binary
-    // body at least the first bytes are there. `head` is read before the first wait only.
+    // Decides what the body is and starts to receive it. When this returns, JSON is whole and checked, and of
+    // a binary body at least the first bytes are there. `head` is read before the first wait only.
     //   errors   body_too_large, invalid_json, overloaded, request_timeout, client_gone, bad_chunk
     [[nodiscard]] net::task<result<void>> begin(const wire::request_head& head, door at);
 

@@ -42,7 +42,9 @@ net::task<result<void>> request_run::pump(adapters::answer_head answer)
             length = shape->before.size() + (*length + 2) / 3 * 4 + shape->after.size();
         }
         head.length = length.value_or(0);
-        head.as = length ? body_length::sized : from_.head.minor == 0 ? body_length::until_close : body_length::chunked;
+        head.as = length                  ? body_length::sized
+                  : from_.head.minor == 0 ? body_length::until_close
+                                          : body_length::chunked;
         out_.begin(head);
     }
     if (shape->as == dialects::rendering::how::base64_json) {
@@ -135,7 +137,9 @@ net::task<result<void>> request_run::pump_as_events()
         json.append(block->first).append(block->second);
         if (json.size() > policy_.limits.json_bytes) {
             co_return std::unexpected(failure{
-                .what = code::unavailable, .from = origin::upstream, .text = "the upstream's answer is longer than `limits.json_bytes`"
+                .what = code::unavailable,
+                .from = origin::upstream,
+                .text = "the upstream's answer is longer than `limits.json_bytes`"
             });
         }
     }
@@ -182,7 +186,9 @@ void request_run::commit_stream()
 
 net::task<void> request_run::keep_waiting()
 {
-    net::deadline due(here_.loop.deadlines, tick_.get(), [](void* tick) { static_cast<net::event*>(tick)->set(); });
+    net::deadline due(here_.loop.deadlines, tick_.get(), [](void* tick) {
+        static_cast<net::event*>(tick)->set();
+    });
     while (!end_waiting_) {
         due.arm(net::clock::now() + policy_.limits.waiting_comment);
         co_await tick_->wait();

@@ -63,7 +63,6 @@ private:
     net::deadline limit_;
 
     std::string_view path_, query_;
-    std::string authority_;
     std::optional<dialects::door_match> door_;
     std::optional<failure> no_door_;
     const config::client* who_ = nullptr;

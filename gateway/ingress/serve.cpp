@@ -15,12 +15,19 @@
 namespace gw::ingress {
 namespace {
 
-constexpr std::size_t pipelined = 4 * 1024; // bytes of the next requests that are taken while one is worked on
+constexpr std::size_t pipelined =
+    4 * 1024; // bytes of the next requests that are taken while one is worked on
 
 std::string new_request_id(std::mt19937_64& random)
 {
     std::array<char, 33> text;
-    std::snprintf(text.data(), text.size(), "%016llx%016llx", static_cast<unsigned long long>(random()), static_cast<unsigned long long>(random()));
+    std::snprintf(
+        text.data(),
+        text.size(),
+        "%016llx%016llx",
+        static_cast<unsigned long long>(random()),
+        static_cast<unsigned long long>(random())
+    );
     return {text.data(), 32};
 }
 
@@ -91,20 +98,21 @@ net::task<result<void>> request_run::go()
 // ---- the stages ----
 
 request_run::request_run(client_side& from, std::size_t head_size)
-    : from_(from)
-    , here_(from.here)
-    , now_(from.here.now)
-    , policy_(*now_->policy)
-    , head_size_(head_size)
-    , began_(net::clock::now())
-    , limit_(from.here.loop.deadlines, &stop_, [](void* stop) { static_cast<net::interrupt*>(stop)->fire(code::timeout); })
-    , out_(from.wire, now_->policy->limits.write_timeout)
+    : from_(from), here_(from.here), now_(from.here.now), policy_(*now_->policy), head_size_(head_size),
+      began_(net::clock::now()),
+      limit_(
+          from.here.loop.deadlines,
+          &stop_,
+          [](void* stop) { static_cast<net::interrupt*>(stop)->fire(code::timeout); }
+      ),
+      out_(from.wire, now_->policy->limits.write_timeout)
 {
     record_.at = std::chrono::system_clock::now();
     record_.dialect = "none";
     record_.door = "none";
     const auto& head = from_.head;
-    request_id_ = sane_request_id(head.request_id) ? std::string(head.request_id) : new_request_id(here_.random);
+    request_id_ =
+        sane_request_id(head.request_id) ? std::string(head.request_id) : new_request_id(here_.random);
     close_ = !head.keep_alive;
     from_.running = &stop_;
     ++here_.metrics.requests_in_flight;
@@ -123,7 +131,12 @@ result<void> request_run::find_door()
     }
     // RFC 9112 section 3.2.2: an absolute target replaces Host; two opinions are refused.
     if (!target->authority.empty() && !wire::same_name(target->authority, from_.head.host)) {
-        failure why{.what = code::bad_framing, .from = origin::client, .text = "the request target and Host name different hosts", .close = true};
+        failure why{
+            .what = code::bad_framing,
+            .from = origin::client,
+            .text = "the request target and Host name different hosts",
+            .close = true
+        };
         return std::unexpected(std::move(why));
     }
     path_ = target->path;
@@ -170,14 +183,20 @@ net::task<result<void>> request_run::answer_ourselves()
         text = R"({"status":"ok"})";
     } else {
         const auto line_of = [](const config::model_entry& entry) {
-            return dialects::model_line{.id = entry.name, .task = entry.task != nullptr ? std::string(entry.task->name) : entry.task_name};
+            return dialects::model_line{
+                .id = entry.name,
+                .task = entry.task != nullptr ? std::string(entry.task->name) : entry.task_name
+            };
         };
-        const auto since = std::chrono::duration_cast<std::chrono::seconds>(record_.at.time_since_epoch()).count();
+        const auto since =
+            std::chrono::duration_cast<std::chrono::seconds>(record_.at.time_since_epoch()).count();
         if (!door_->model.empty()) {
             auto one = policy::resolve(door_->model, who_, policy_);
             if (one && !policy::allowed(who_, one->model)) {
                 one = std::unexpected(failure{
-                    .what = code::unknown_model, .from = origin::client, .text = "there is no model `" + door_->model + "` here"
+                    .what = code::unknown_model,
+                    .from = origin::client,
+                    .text = "there is no model `" + door_->model + "` here"
                 });
             }
             if (!one) {
@@ -208,15 +227,21 @@ net::task<result<void>> request_run::read_body()
 {
     auto& head = from_.head;
     // What the buffer does not hold yet moves the buffer when it comes: keep the head apart then.
-    const bool in_buffer = head.body == wire::framing::none ||
-                           (head.body == wire::framing::sized && from_.in.data().size() - head_size_ >= head.content_length);
+    const bool in_buffer =
+        head.body == wire::framing::none ||
+        (head.body == wire::framing::sized && from_.in.data().size() - head_size_ >= head.content_length);
     if (!in_buffer) {
         from_.copy.assign(from_.in.data().substr(0, head_size_));
-        wire::head_limits limits{policy_.limits.header_bytes, policy_.limits.header_fields, policy_.limits.target_bytes};
+        wire::head_limits limits{
+            policy_.limits.header_bytes, policy_.limits.header_fields, policy_.limits.target_bytes
+        };
         auto again = wire::scan_request_head(from_.copy, limits, head);
-        auto target = again ? wire::parse_target(head.target) : result<wire::target>(std::unexpected(failure{}));
+        auto target =
+            again ? wire::parse_target(head.target) : result<wire::target>(std::unexpected(failure{}));
         if (!target) {
-            co_return std::unexpected(failure{.what = code::internal, .detail = "a head that scans only once", .close = true});
+            co_return std::unexpected(
+                failure{.what = code::internal, .detail = "a head that scans only once", .close = true}
+            );
         }
         path_ = target->path;
         query_ = target->query;
@@ -313,7 +338,8 @@ net::task<result<adapters::answer_head>> request_run::dispatch()
 
 bool request_run::has_body() const
 {
-    return from_.head.body == wire::framing::chunked || (from_.head.body == wire::framing::sized && from_.head.content_length != 0);
+    return from_.head.body == wire::framing::chunked ||
+           (from_.head.body == wire::framing::sized && from_.head.content_length != 0);
 }
 
 net::task<void> request_run::refuse(failure why)
@@ -323,18 +349,22 @@ net::task<void> request_run::refuse(failure why)
     close_ = close_ || why.close || (body_ ? body_->unread() : has_body());
     if (why.what == code::internal) {
         ++here_.metrics.internal_errors;
-        telemetry::log(telemetry::level::error, "internal error", {{"request_id", request_id_}, {"detail", why.detail}});
+        telemetry::log(
+            telemetry::level::error, "internal error", {{"request_id", request_id_}, {"detail", why.detail}}
+        );
     }
     if (why.what == code::client_gone) {
         record_.status = 499;
         co_return;
     }
     if (why.what == code::timeout && why.text.empty()) {
-        why.text = "the request's deadline is over; `fallback.deadline` in the policy or x-fourways-timeout sets it";
+        why.text =
+            "the request's deadline is over; `fallback.deadline` in the policy or x-fourways-timeout sets it";
     }
 
     if (committed_ || out_.sent_head()) {
-        // The 200 is out. A stream gets one error event; everything else is cut, so that nobody takes it for whole.
+        // The 200 is out. A stream gets one error event; everything else is cut, so that nobody takes it for
+        // whole.
         if (out_.framing() != body_length::sized && asked_.stream && !out_.finished()) {
             const std::string text = tongue().error_event(why, request_id_);
             (void)co_await out_.write(text);
@@ -382,7 +412,8 @@ net::task<after> request_run::finish()
     const auto now = net::clock::now();
     record_.request_id = request_id_;
     if (record_.status == 0) {
-        record_.status = stop_.fired() && stop_.why() == code::client_gone && !out_.finished() ? 499 : out_.status();
+        record_.status =
+            stop_.fired() && stop_.why() == code::client_gone && !out_.finished() ? 499 : out_.status();
     }
     record_.bytes_out = out_.bytes();
     if (out_.sent_head()) {
@@ -393,12 +424,18 @@ net::task<after> request_run::finish()
     here_.metrics.bytes_to_clients += record_.bytes_out;
     here_.metrics.no_copy += record_.no_copy ? 1 : 0;
     --here_.metrics.requests_in_flight;
-    here_.metrics.count_request(record_.entry.empty() ? "none" : std::string_view(record_.entry), record_.door, record_.status, record_.ms / 1000);
+    here_.metrics.count_request(
+        record_.entry.empty() ? "none" : std::string_view(record_.entry),
+        record_.door,
+        record_.status,
+        record_.ms / 1000
+    );
     here_.log.add(record_);
     body_.reset();
 
     if (!out_.finished()) {
-        co_return out_.sent_head() ? (out_.framing() == body_length::until_close ? after::cut : after::close) : after::close;
+        co_return out_.sent_head() ? (out_.framing() == body_length::until_close ? after::cut : after::close)
+                                   : after::close;
     }
     if (unread) {
         co_return after::linger;
@@ -411,11 +448,17 @@ net::task<void> refuse_head(client_side& from, const failure& why)
     telemetry::access_record record;
     record.at = std::chrono::system_clock::now();
     record.dialect = record.door = "none";
-    record.request_id = sane_request_id(from.head.request_id) ? std::string(from.head.request_id) : new_request_id(from.here.random);
+    record.request_id = sane_request_id(from.head.request_id) ? std::string(from.head.request_id)
+                                                              : new_request_id(from.here.random);
     record.error = to_string(why.what);
     const auto& tongue = dialects::fallback_dialect();
     const std::string text = tongue.error_body(why, record.request_id);
-    reply_head reply{.status = tongue.status_of(why), .content_type = "application/json", .length = text.size(), .close = true};
+    reply_head reply{
+        .status = tongue.status_of(why),
+        .content_type = "application/json",
+        .length = text.size(),
+        .close = true
+    };
     reply.request_id = record.request_id;
     reply.retry_after = why.retry_after;
     if (why.what == code::method_not_allowed) {

@@ -1,4 +1,5 @@
-// One request from its head to its access record. serve() is the whole way on one screen; each stage is a call.
+// One request from its head to its access record. serve() is the whole way on one screen; each stage is a
+// call.
 #pragma once
 
 #include "dispatch/core.hpp"

@@ -27,11 +27,8 @@ class session::parts
 {
 public:
     parts(dispatch::core& here, net::tcp_socket socket, std::shared_ptr<boost::asio::ssl::context> tls)
-        : here_(here)
-        , tls_(std::move(tls))
-        , wire_(here.loop, std::move(socket))
-        , in_(wire_)
-        , client_{.here = here, .wire = wire_, .in = in_, .head = {}, .copy = {}, .running = nullptr}
+        : here_(here), tls_(std::move(tls)), wire_(here.loop, std::move(socket)), in_(wire_),
+          client_{.here = here, .wire = wire_, .in = in_, .head = {}, .copy = {}, .running = nullptr}
     {
     }
 

@@ -1,4 +1,5 @@
-// One client connection: requests in order, one at a time, until either side wants to end it. Spawned by the listener.
+// One client connection: requests in order, one at a time, until either side wants to end it. Spawned by the
+// listener.
 #pragma once
 
 #include "dispatch/core.hpp"
@@ -12,8 +13,10 @@
 
 namespace gw::ingress {
 
-// What the listener needs to end sessions: those that idle are closed at once, the others after their request.
-class session : public boost::intrusive::list_base_hook<boost::intrusive::link_mode<boost::intrusive::auto_unlink>>
+// What the listener needs to end sessions: those that idle are closed at once, the others after their
+// request.
+class session
+    : public boost::intrusive::list_base_hook<boost::intrusive::link_mode<boost::intrusive::auto_unlink>>
 {
 public:
     session(dispatch::core& here, net::tcp_socket socket, std::shared_ptr<boost::asio::ssl::context> tls);

@@ -69,7 +69,10 @@ net::task<result<void>> writer::put(std::string_view first, std::string_view sec
     }
     if (ec) {
         co_return std::unexpected(failure{
-            .what = code::client_gone, .from = origin::client, .detail = "writing to the client: " + ec.message(), .close = true
+            .what = code::client_gone,
+            .from = origin::client,
+            .detail = "writing to the client: " + ec.message(),
+            .close = true
         });
     }
     if (!sent_head_) {

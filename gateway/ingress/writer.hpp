@@ -1,5 +1,5 @@
-// Writes one answer to the client in the framing its head announced, and counts. A client that left or does not read is
-// a failure `client_gone`; nothing is written after it. One per request.
+// Writes one answer to the client in the framing its head announced, and counts. A client that left or does
+// not read is a failure `client_gone`; nothing is written after it. One per request.
 #pragma once
 
 #include "ingress/reply.hpp"
@@ -17,11 +17,7 @@ namespace gw::ingress {
 class writer
 {
 public:
-    writer(net::stream& to, std::chrono::milliseconds stall)
-        : to_(to)
-        , stall_(stall)
-    {
-    }
+    writer(net::stream& to, std::chrono::milliseconds stall) : to_(to), stall_(stall) {}
 
     // The head goes out with the first bytes of the body, in one write.
     void begin(const reply_head& head);

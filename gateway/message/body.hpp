@@ -1,5 +1,6 @@
-// How a body is described without being held: ranges of a log of received bytes, and plans that say which bytes to
-// send. Values only; payload/ executes plans, wire/ finds ranges. Positions are bytes from the start of the body.
+// How a body is described without being held: ranges of a log of received bytes, and plans that say which
+// bytes to send. Values only; payload/ executes plans, wire/ finds ranges. Positions are bytes from the start
+// of the body.
 #pragma once
 
 #include <cstdint>

@@ -1,5 +1,6 @@
-// What went wrong, whose fault it is, and whether it may be tried again. A value: every stage returns result<T>,
-// and exactly one place (ingress/reply) turns a failure into an HTTP status. Nothing here allocates until it fails.
+// What went wrong, whose fault it is, and whether it may be tried again. A value: every stage returns
+// result<T>, and exactly one place (ingress/reply) turns a failure into an HTTP status. Nothing here
+// allocates until it fails.
 #pragma once
 
 #include <chrono>
@@ -56,12 +57,14 @@ enum class code {
 
 [[nodiscard]] std::string_view to_string(code value);
 
-// The HTTP status that a failure of this code has when nothing more is known (`rejected` carries the upstream's own).
+// The HTTP status that a failure of this code has when nothing more is known (`rejected` carries the
+// upstream's own).
 [[nodiscard]] int default_status(code value);
 
 enum class origin { client, upstream, gateway };
 
-// if_reused: only if the connection was a kept one, since a server may close an idle connection just as we write to it.
+// if_reused: only if the connection was a kept one, since a server may close an idle connection just as we
+// write to it.
 enum class retry { never, safe, if_reused };
 
 struct failure
@@ -74,7 +77,8 @@ struct failure
     int status = 0;     // 0: default_status(what)
     std::optional<std::chrono::seconds> retry_after;
     bool close = false; // the client's connection cannot be kept (its framing is lost)
-    std::string param;      // the field of the request at fault (`messages`, `parameters`); empty: none in particular
+    std::string
+        param; // the field of the request at fault (`messages`, `parameters`); empty: none in particular
     std::string error_type; // TGI's own word for it (`validation`, ...), when the upstream said one
     std::string allow;      // method_not_allowed: what the Allow field has to say
 

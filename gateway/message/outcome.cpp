@@ -6,8 +6,17 @@ namespace gw {
 namespace {
 
 constexpr std::array<std::string_view, outcome_count> names{
-    "ok",      "rate_limited", "out_of_credits", "token_rejected", "warming",      "unavailable",
-    "timeout", "unsupported",  "too_large",      "rejected",       "broken_stream"
+    "ok",
+    "rate_limited",
+    "out_of_credits",
+    "token_rejected",
+    "warming",
+    "unavailable",
+    "timeout",
+    "unsupported",
+    "too_large",
+    "rejected",
+    "broken_stream"
 };
 
 } // namespace
@@ -30,17 +39,27 @@ std::optional<outcome> parse_outcome(std::string_view name)
 code to_code(outcome value)
 {
     switch (value) {
-    case outcome::rate_limited: return code::rate_limited;
-    case outcome::out_of_credits: return code::out_of_credits;
-    case outcome::token_rejected: return code::token_rejected;
-    case outcome::warming: return code::warming;
-    case outcome::timeout: return code::timeout;
-    case outcome::unsupported: return code::unsupported;
-    case outcome::too_large: return code::too_large;
-    case outcome::rejected: return code::rejected;
-    case outcome::broken_stream: return code::broken_stream;
+    case outcome::rate_limited:
+        return code::rate_limited;
+    case outcome::out_of_credits:
+        return code::out_of_credits;
+    case outcome::token_rejected:
+        return code::token_rejected;
+    case outcome::warming:
+        return code::warming;
+    case outcome::timeout:
+        return code::timeout;
+    case outcome::unsupported:
+        return code::unsupported;
+    case outcome::too_large:
+        return code::too_large;
+    case outcome::rejected:
+        return code::rejected;
+    case outcome::broken_stream:
+        return code::broken_stream;
     case outcome::ok:
-    case outcome::unavailable: break;
+    case outcome::unavailable:
+        break;
     }
     return code::unavailable;
 }

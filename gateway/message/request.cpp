@@ -5,9 +5,12 @@ namespace gw {
 std::string_view to_string(dialect_id value)
 {
     switch (value) {
-    case dialect_id::native: return "native";
-    case dialect_id::huggingface: return "huggingface";
-    case dialect_id::openai: return "openai";
+    case dialect_id::native:
+        return "native";
+    case dialect_id::huggingface:
+        return "huggingface";
+    case dialect_id::openai:
+        return "openai";
     }
     return "native";
 }
@@ -15,12 +18,18 @@ std::string_view to_string(dialect_id value)
 std::string_view to_string(door value)
 {
     switch (value) {
-    case door::native_inference: return "native_inference";
-    case door::hf_task: return "hf_task";
-    case door::hf_chat: return "hf_chat";
-    case door::openai_chat: return "openai_chat";
-    case door::openai_models: return "openai_models";
-    case door::health: return "health";
+    case door::native_inference:
+        return "native_inference";
+    case door::hf_task:
+        return "hf_task";
+    case door::hf_chat:
+        return "hf_chat";
+    case door::openai_chat:
+        return "openai_chat";
+    case door::openai_models:
+        return "openai_models";
+    case door::health:
+        return "health";
     }
     return "native_inference";
 }

@@ -1,5 +1,6 @@
-// The normalized request: what every dialect parses into and every adapter encodes from. It describes the body by
-// ranges (body.hpp) and never holds a payload. Owned by the request's coroutine; views point into its head and body.
+// The normalized request: what every dialect parses into and every adapter encodes from. It describes the
+// body by ranges (body.hpp) and never holds a payload. Owned by the request's coroutine; views point into its
+// head and body.
 #pragma once
 
 #include "message/body.hpp"
@@ -47,18 +48,19 @@ struct payload
 
     form as = form::raw;
     byte_range where;
-    byte_range member;       // base64: the whole JSON value (inputs' text) that holds the string
-    bool escaped = false;    // base64: JSON escapes stand inside
-    std::uint64_t size = 0;  // decoded bytes, exact
-    std::string media_type;  // `image/png`: declared or sniffed, without parameters; empty: not known
+    byte_range member;      // base64: the whole JSON value (inputs' text) that holds the string
+    bool escaped = false;   // base64: JSON escapes stand inside
+    std::uint64_t size = 0; // decoded bytes, exact
+    std::string media_type; // `image/png`: declared or sniffed, without parameters; empty: not known
 };
 
 // A top-level member of a JSON body.
 struct member_text
 {
-    std::string name;         // unescaped
-    byte_range where;         // the value's text, quotes included
-    std::string_view text;    // the same as bytes; empty when the value holds a string that is too long to be looked at
+    std::string name; // unescaped
+    byte_range where; // the value's text, quotes included
+    std::string_view
+        text; // the same as bytes; empty when the value holds a string that is too long to be looked at
 };
 
 struct request
@@ -73,12 +75,13 @@ struct request
     // The body: `body_size` bytes in the source. Raw: the payload itself. JSON: members by range.
     bool raw = false;
     std::uint64_t body_size = 0;
-    std::string content_type;            // as received
-    std::vector<member_text> members;    // JSON object bodies
-    std::optional<byte_range> inputs;    // the value of `inputs` (JSON bodies)
-    std::optional<payload> binary;       // the payload when one was found
-    std::string parameters;              // a JSON object's text; empty: none were given
-    std::optional<byte_range> model_at;  // the value of `model` in a JSON body (with its quotes), to be replaced
+    std::string content_type;         // as received
+    std::vector<member_text> members; // JSON object bodies
+    std::optional<byte_range> inputs; // the value of `inputs` (JSON bodies)
+    std::optional<payload> binary;    // the payload when one was found
+    std::string parameters;           // a JSON object's text; empty: none were given
+    std::optional<byte_range>
+        model_at; // the value of `model` in a JSON body (with its quotes), to be replaced
 
     // What the client can read.
     bool stream = false;
@@ -86,7 +89,7 @@ struct request
     bool accepts_binary = true;
     std::string accept; // as received
 
-    std::string client;     // the caller's name in the policy; "anonymous" without `clients:`
+    std::string client; // the caller's name in the policy; "anonymous" without `clients:`
     std::string request_id;
     std::string user_agent;
     std::vector<std::pair<std::string, std::string>> forwarded; // traceparent, baggage, ...: the allow-list

@@ -1,5 +1,5 @@
-// Asio, named once: every file of ours uses these aliases, all on the concrete io_context executor (a type-erased one
-// costs an indirect call for each operation).
+// Asio, named once: every file of ours uses these aliases, all on the concrete io_context executor (a
+// type-erased one costs an indirect call for each operation).
 #pragma once
 
 #include <boost/asio/basic_waitable_timer.hpp>

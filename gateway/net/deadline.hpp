@@ -1,6 +1,6 @@
-// Deadlines without a timer per operation: every object that may run out of time has an entry in its core's list, and
-// one tick each 100 ms walks the list. Arming is one store. Single-threaded: a list belongs to one core.
-// (A timer armed and cancelled per socket operation costs 3 to 15 % of a small request.)
+// Deadlines without a timer per operation: every object that may run out of time has an entry in its core's
+// list, and one tick each 100 ms walks the list. Arming is one store. Single-threaded: a list belongs to one
+// core. (A timer armed and cancelled per socket operation costs 3 to 15 % of a small request.)
 #pragma once
 
 #include "net/asio.hpp"
@@ -11,10 +11,12 @@ namespace gw::net {
 
 class deadline_list;
 
-class deadline : public boost::intrusive::list_base_hook<boost::intrusive::link_mode<boost::intrusive::auto_unlink>>
+class deadline
+    : public boost::intrusive::list_base_hook<boost::intrusive::link_mode<boost::intrusive::auto_unlink>>
 {
 public:
-    // `expire(owner)` is called from the tick, once, when the armed time is over; it must not resume a coroutine inline.
+    // `expire(owner)` is called from the tick, once, when the armed time is over; it must not resume a
+    // coroutine inline.
     deadline(deadline_list& list, void* owner, void (*expire)(void* owner));
     deadline(const deadline&) = delete;
     deadline& operator=(const deadline&) = delete;
@@ -51,8 +53,7 @@ private:
 };
 
 inline deadline::deadline(deadline_list& list, void* owner, void (*expire)(void* owner))
-    : owner_(owner)
-    , expire_(expire)
+    : owner_(owner), expire_(expire)
 {
     list.entries_.push_back(*this);
 }

@@ -1,5 +1,5 @@
-// A condition that one coroutine of a core waits for. set() resumes it through the event loop, never inline, so it may
-// be called from anywhere on the core's thread.
+// A condition that one coroutine of a core waits for. set() resumes it through the event loop, never inline,
+// so it may be called from anywhere on the core's thread.
 #pragma once
 
 #include "net/asio.hpp"
@@ -12,10 +12,7 @@ namespace gw::net {
 class event
 {
 public:
-    explicit event(executor on)
-        : on_(on)
-    {
-    }
+    explicit event(executor on) : on_(on) {}
     event(const event&) = delete;
     event& operator=(const event&) = delete;
 

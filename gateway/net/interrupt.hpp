@@ -1,5 +1,6 @@
-// One reason to stop a request: its client went away, its deadline is over, the gateway stops. The first reason wins.
-// Every wait of the request registers how it is ended; fire() calls those hooks. Single-threaded, one per request.
+// One reason to stop a request: its client went away, its deadline is over, the gateway stops. The first
+// reason wins. Every wait of the request registers how it is ended; fire() calls those hooks.
+// Single-threaded, one per request.
 #pragma once
 
 #include "message/failure.hpp"
@@ -14,7 +15,8 @@ namespace gw::net {
 class interrupt
 {
 public:
-    class hook : public boost::intrusive::list_base_hook<boost::intrusive::link_mode<boost::intrusive::auto_unlink>>
+    class hook
+        : public boost::intrusive::list_base_hook<boost::intrusive::link_mode<boost::intrusive::auto_unlink>>
     {
     public:
         virtual void stop() = 0; // must not resume a coroutine inline
@@ -43,8 +45,7 @@ public:
     class scope final : public hook
     {
     public:
-        scope(interrupt& on, F call)
-            : call_(std::move(call))
+        scope(interrupt& on, F call) : call_(std::move(call))
         {
             if (on.fired()) {
                 call_();

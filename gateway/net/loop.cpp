@@ -2,10 +2,7 @@
 
 namespace gw::net {
 
-loop::loop()
-    : tick_(io)
-{
-}
+loop::loop() : tick_(io) {}
 
 void loop::run()
 {

@@ -1,10 +1,11 @@
-// The reading half of a connection: a buffer and exactly one outstanding read, whether somebody waits for bytes or not.
-// So a peer that leaves is noticed at once, and a read that was started while waiting delivers the next message.
-// The buffer starts at 4 KiB, grows to 64 KiB while bytes flow, and is given back when the connection idles.
+// The reading half of a connection: a buffer and exactly one outstanding read, whether somebody waits for
+// bytes or not. So a peer that leaves is noticed at once, and a read that was started while waiting delivers
+// the next message. The buffer starts at 4 KiB, grows to 64 KiB while bytes flow, and is given back when the
+// connection idles.
 //
-// Bytes [data()] stay where they are until consume() or more(). A watch() that starts while bytes are held reads into a
-// second buffer, which takes the first one's place once those are consumed: so a request is read to the front of a
-// buffer, and nothing moves under a view.
+// Bytes [data()] stay where they are until consume() or more(). A watch() that starts while bytes are held
+// reads into a second buffer, which takes the first one's place once those are consumed: so a request is read
+// to the front of a buffer, and nothing moves under a view.
 #pragma once
 
 #include "net/stream.hpp"
@@ -22,8 +23,7 @@ public:
     static constexpr std::size_t first_size = 4 * 1024;
     static constexpr std::size_t full_size = 64 * 1024;
 
-    explicit reader(stream& from)
-        : from_(from)
+    explicit reader(stream& from) : from_(from)
     {
         complete = [](io_op& self) { static_cast<reader&>(self).finished(); };
     }
@@ -41,8 +41,8 @@ public:
     }
     [[nodiscard]] bool empty() const { return begin_ == end_; }
 
-    // Waits until data() has grown, or the connection ended (eof, timed_out, operation_aborted, ...): the sticky error.
-    // `want` is how much room to offer at least; bytes may move. REQUIRES nobody else waits.
+    // Waits until data() has grown, or the connection ended (eof, timed_out, operation_aborted, ...): the
+    // sticky error. `want` is how much room to offer at least; bytes may move. REQUIRES nobody else waits.
     [[nodiscard]] auto more(std::size_t want = 1)
     {
         struct awaiter
@@ -52,13 +52,16 @@ public:
             std::size_t had;
             bool await_ready() { return of.begin_more(want, had); }
             void await_suspend(std::coroutine_handle<> who) noexcept { of.waiter_ = who; }
-            error_code await_resume() const noexcept { return of.end_ - of.begin_ > had ? error_code{} : of.ec_; }
+            error_code await_resume() const noexcept
+            {
+                return of.end_ - of.begin_ > had ? error_code{} : of.ec_;
+            }
         };
         return awaiter{*this, want, end_ - begin_};
     }
 
-    // Keeps one read outstanding while nobody waits: at most `limit` bytes are taken, then it pauses. `gone` is called
-    // (from the event loop) when the peer closed or broke the connection; not for cancel().
+    // Keeps one read outstanding while nobody waits: at most `limit` bytes are taken, then it pauses. `gone`
+    // is called (from the event loop) when the peer closed or broke the connection; not for cancel().
     void watch(std::size_t limit, std::function<void()> gone);
     void unwatch() { gone_ = nullptr; }
 
@@ -88,7 +91,7 @@ private:
     std::unique_ptr<char[]> next_; // the second buffer: first_size bytes
     std::size_t next_begin_ = 0;   // bytes before it were merged already
     std::size_t next_end_ = 0;
-    bool into_next_ = false; // the second buffer is in use: what is read, or was read last, belongs into it
+    bool into_next_ = false;  // the second buffer is in use: what is read, or was read last, belongs into it
     std::size_t offered_ = 0; // to the read that is outstanding, or was last
     bool filled_ = false;     // it took all of that
     bool reading_ = false;

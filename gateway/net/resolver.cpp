@@ -18,20 +18,14 @@ constexpr std::size_t most_names = 4096;
 // What a look-up hands back to the coroutine that waits for it. Shared, since either may go first.
 struct ticket
 {
-    explicit ticket(loop& on)
-        : done(on.get_executor())
-    {
-    }
+    explicit ticket(loop& on) : done(on.get_executor()) {}
     event done;
     std::optional<result<addresses>> got;
 };
 
 } // namespace
 
-resolver::resolver(lookup_fn lookup)
-    : lookup_(std::move(lookup))
-{
-}
+resolver::resolver(lookup_fn lookup) : lookup_(std::move(lookup)) {}
 
 resolver::~resolver()
 {
@@ -156,15 +150,17 @@ bool is_private(const asio::ip::address& where)
             return is_private(asio::ip::make_address_v4(asio::ip::v4_mapped, v6));
         }
         const auto bytes = v6.to_bytes();
-        return v6.is_loopback() || v6.is_link_local() || v6.is_unspecified() || v6.is_multicast() || v6.is_site_local() ||
-               (bytes[0] & 0xFEU) == 0xFCU;
+        return v6.is_loopback() || v6.is_link_local() || v6.is_unspecified() || v6.is_multicast() ||
+               v6.is_site_local() || (bytes[0] & 0xFEU) == 0xFCU;
     }
     const auto v4 = where.to_v4();
     const std::uint32_t ip = v4.to_uint();
-    const auto within = [ip](std::uint32_t net, unsigned bits) { return (ip >> (32U - bits)) == (net >> (32U - bits)); };
+    const auto within = [ip](std::uint32_t net, unsigned bits) {
+        return (ip >> (32U - bits)) == (net >> (32U - bits));
+    };
     return v4.is_loopback() || v4.is_unspecified() || v4.is_multicast() || within(0x0A000000U, 8) ||
-           within(0xAC100000U, 12) || within(0xC0A80000U, 16) || within(0xA9FE0000U, 16) || within(0x64400000U, 10) ||
-           within(0U, 8);
+           within(0xAC100000U, 12) || within(0xC0A80000U, 16) || within(0xA9FE0000U, 16) ||
+           within(0x64400000U, 10) || within(0U, 8);
 }
 
 } // namespace gw::net

@@ -1,6 +1,6 @@
-// Names to addresses: one cached resolver for the process, getaddrinfo on four threads of its own, so that no core ever
-// waits for a name server. An answer is good for 30 s, then refreshed in the background while the last good one is
-// served for up to 1 h; one look-up per name at a time. Thread-safe.
+// Names to addresses: one cached resolver for the process, getaddrinfo on four threads of its own, so that no
+// core ever waits for a name server. An answer is good for 30 s, then refreshed in the background while the
+// last good one is served for up to 1 h; one look-up per name at a time. Thread-safe.
 #pragma once
 
 #include "message/failure.hpp"
@@ -24,7 +24,8 @@ using addresses = std::vector<asio::ip::address>;
 class resolver
 {
 public:
-    using lookup_fn = std::function<result<addresses>(const std::string& host)>; // blocking; tests inject their own
+    using lookup_fn =
+        std::function<result<addresses>(const std::string& host)>; // blocking; tests inject their own
 
     explicit resolver(lookup_fn lookup = system_lookup);
     ~resolver();

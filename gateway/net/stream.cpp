@@ -31,10 +31,7 @@ template <class Start>
 struct awaiting : io_await
 {
     Start start;
-    explicit awaiting(Start s)
-        : start(std::move(s))
-    {
-    }
+    explicit awaiting(Start s) : start(std::move(s)) {}
     bool await_ready() const noexcept { return false; }
     void await_suspend(std::coroutine_handle<> h)
     {
@@ -55,17 +52,12 @@ void name_timeout(error_code& ec, bool timed_out)
 struct stream::tls_part
 {
     asio::ssl::stream<tcp_socket&> ssl;
-    tls_part(tcp_socket& below, asio::ssl::context& with)
-        : ssl(below, with)
-    {
-    }
+    tls_part(tcp_socket& below, asio::ssl::context& with) : ssl(below, with) {}
 };
 
 stream::stream(loop& on, tcp_socket socket)
-    : on_(on)
-    , socket_(std::move(socket))
-    , read_deadline_(on.deadlines, this, &stream::expired)
-    , write_deadline_(on.deadlines, this, &stream::expired)
+    : on_(on), socket_(std::move(socket)), read_deadline_(on.deadlines, this, &stream::expired),
+      write_deadline_(on.deadlines, this, &stream::expired)
 {
 }
 
@@ -126,9 +118,12 @@ task<error_code> stream::write(std::span<const asio::const_buffer> buffers)
             total += each.size();
         }
         if (total <= 16 * 1024 && buffers.size() > 1) {
-            const auto joined = std::make_unique_for_overwrite<char[]>(total); // not in the frame, which plain writes share
+            const auto joined =
+                std::make_unique_for_overwrite<char[]>(total); // not in the frame, which plain writes share
             asio::buffer_copy(asio::buffer(joined.get(), total), buffers);
-            auto op = awaiting([&](to_op done) { asio::async_write(tls_->ssl, asio::buffer(joined.get(), total), done); });
+            auto op = awaiting([&](to_op done) {
+                asio::async_write(tls_->ssl, asio::buffer(joined.get(), total), done);
+            });
             const io_result got = co_await op;
             error_code ec = got.ec;
             name_timeout(ec, timed_out_);
@@ -261,7 +256,8 @@ void stream::shutdown_send()
 {
     error_code ignored;
     if (tls_) {
-        ::SSL_shutdown(tls_->ssl.native_handle()); // close_notify goes into the engine's buffer; nobody waits for the answer
+        ::SSL_shutdown(tls_->ssl.native_handle()
+        ); // close_notify goes into the engine's buffer; nobody waits for the answer
     }
     socket_.shutdown(tcp_socket::shutdown_send, ignored);
 }
@@ -286,7 +282,8 @@ void stream::reset()
 bool stream::silent() const
 {
     char one = 0;
-    const ssize_t got = ::recv(const_cast<tcp_socket&>(socket_).native_handle(), &one, 1, MSG_PEEK | MSG_DONTWAIT);
+    const ssize_t got =
+        ::recv(const_cast<tcp_socket&>(socket_).native_handle(), &one, 1, MSG_PEEK | MSG_DONTWAIT);
     return got < 0 && (errno == EAGAIN || errno == EWOULDBLOCK);
 }
 

@@ -1,6 +1,6 @@
-// One connection, plain or TLS, on either side. Owned by a session (client) or a connection (upstream); pinned in
-// memory; used on its core's thread only. One read and one write may be outstanding at the same time.
-// Nothing here decides: it moves bytes, and a deadline or a cancel() ends what is outstanding.
+// One connection, plain or TLS, on either side. Owned by a session (client) or a connection (upstream);
+// pinned in memory; used on its core's thread only. One read and one write may be outstanding at the same
+// time. Nothing here decides: it moves bytes, and a deadline or a cancel() ends what is outstanding.
 #pragma once
 
 #include "net/asio.hpp"
@@ -52,8 +52,8 @@ public:
     stream(const stream&) = delete;
     stream& operator=(const stream&) = delete;
 
-    // Starts a read; `op.complete` is called when bytes, end of file (ec = asio::error::eof) or an error is there.
-    // REQUIRES no other read is outstanding, and buffer and op live until then.
+    // Starts a read; `op.complete` is called when bytes, end of file (ec = asio::error::eof) or an error is
+    // there. REQUIRES no other read is outstanding, and buffer and op live until then.
     void start_read(void* into, std::size_t size, io_op& op);
 
     // Writes everything. Plain sockets try at once and wait only for what the kernel did not take.
@@ -62,19 +62,21 @@ public:
     [[nodiscard]] std::size_t try_write(std::span<const asio::const_buffer> buffers, error_code& ec);
 
     [[nodiscard]] task<error_code> connect(const tcp::endpoint& to);
-    // Turns this connection into TLS. The context outlives the stream. Client: SNI and host name are checked against `host`.
+    // Turns this connection into TLS. The context outlives the stream. Client: SNI and host name are checked
+    // against `host`.
     [[nodiscard]] task<error_code> handshake_client(asio::ssl::context& with, const std::string& host);
     [[nodiscard]] task<error_code> handshake_server(asio::ssl::context& with);
 
-    // Limits for what is outstanding, absolute; `never` disarms. What ran out completes with asio::error::timed_out.
+    // Limits for what is outstanding, absolute; `never` disarms. What ran out completes with
+    // asio::error::timed_out.
     void read_until(time_point when) { read_deadline_.arm(when); }
     void write_until(time_point when) { write_deadline_.arm(when); }
     [[nodiscard]] bool timed_out() const { return timed_out_; }
 
-    void cancel();          // what is outstanding completes with operation_aborted
-    void shutdown_send();   // FIN; reads go on
-    void close();           // now
-    void reset();           // RST instead of FIN: the peer sees that what it got is not the whole
+    void cancel();        // what is outstanding completes with operation_aborted
+    void shutdown_send(); // FIN; reads go on
+    void close();         // now
+    void reset();         // RST instead of FIN: the peer sees that what it got is not the whole
     [[nodiscard]] bool is_open() const { return socket_.is_open(); }
     [[nodiscard]] bool is_tls() const { return tls_ != nullptr; }
     // Nothing has arrived and the peer has not closed, as far as the kernel knows now (one system call).

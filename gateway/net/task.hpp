@@ -1,8 +1,9 @@
-// task<T>: a coroutine that is awaited exactly once. It starts when it is awaited and resumes its caller by symmetric
-// transfer, so a chain of calls costs no trip through the event loop. spawn() starts one that nobody awaits.
+// task<T>: a coroutine that is awaited exactly once. It starts when it is awaited and resumes its caller by
+// symmetric transfer, so a chain of calls costs no trip through the event loop. spawn() starts one that
+// nobody awaits.
 //
-// Why not asio::awaitable: it takes only Asio operations, while ours also wait for conditions inside a core (a slot, the
-// next bytes of a log) and finish at once when their data is there already.
+// Why not asio::awaitable: it takes only Asio operations, while ours also wait for conditions inside a core
+// (a slot, the next bytes of a log) and finish at once when their data is there already.
 #pragma once
 
 #include <coroutine>
@@ -80,14 +81,8 @@ class [[nodiscard]] task
 public:
     using promise_type = detail::promise<T>;
 
-    explicit task(std::coroutine_handle<promise_type> frame)
-        : frame_(frame)
-    {
-    }
-    task(task&& other) noexcept
-        : frame_(std::exchange(other.frame_, nullptr))
-    {
-    }
+    explicit task(std::coroutine_handle<promise_type> frame) : frame_(frame) {}
+    task(task&& other) noexcept : frame_(std::exchange(other.frame_, nullptr)) {}
     task& operator=(task&&) = delete;
     ~task()
     {

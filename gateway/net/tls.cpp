@@ -22,7 +22,8 @@ std::unexpected<failure> broken(std::string text, const error_code& ec)
 int select_http11(SSL*, const unsigned char** out, unsigned char* out_size, const unsigned char* in, unsigned in_size, void*)
 {
     unsigned char* chosen = nullptr;
-    if (SSL_select_next_proto(&chosen, out_size, alpn.data(), alpn.size(), in, in_size) != OPENSSL_NPN_NEGOTIATED) {
+    if (SSL_select_next_proto(&chosen, out_size, alpn.data(), alpn.size(), in, in_size) !=
+        OPENSSL_NPN_NEGOTIATED) {
         return SSL_TLSEXT_ERR_NOACK;
     }
     *out = chosen;
@@ -41,7 +42,9 @@ result<std::shared_ptr<ssl::context>> client_context(const std::string& ca_file)
     error_code ec;
     made->set_default_verify_paths(ec);
     if (ec) {
-        return broken("the system's trusted certificates cannot be read (install the package ca-certificates)", ec);
+        return broken(
+            "the system's trusted certificates cannot be read (install the package ca-certificates)", ec
+        );
     }
     if (!ca_file.empty()) {
         made->load_verify_file(ca_file, ec);
@@ -65,7 +68,9 @@ result<std::shared_ptr<ssl::context>> server_context(const std::string& certific
     }
     made->use_private_key_file(key, ssl::context::pem, ec);
     if (ec) {
-        return broken("tls.key " + key + " cannot be used (a PEM key that fits the certificate is expected)", ec);
+        return broken(
+            "tls.key " + key + " cannot be used (a PEM key that fits the certificate is expected)", ec
+        );
     }
     return made;
 }

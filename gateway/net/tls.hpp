@@ -1,5 +1,5 @@
-// TLS contexts: one per distinct set of trusted roots (upstreams) or certificate (listeners). TLS 1.2 and up, ALPN
-// http/1.1, verification always on: there is no switch that turns it off.
+// TLS contexts: one per distinct set of trusted roots (upstreams) or certificate (listeners). TLS 1.2 and up,
+// ALPN http/1.1, verification always on: there is no switch that turns it off.
 #pragma once
 
 #include "message/failure.hpp"

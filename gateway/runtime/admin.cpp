@@ -21,7 +21,8 @@ namespace http = beast::http;
 constexpr auto limit = std::chrono::seconds(10);
 constexpr std::size_t most_bytes = 64 * 1024;
 
-// The names an admin listener answers to: a web page with another name in its Host is refused (DNS rebinding).
+// The names an admin listener answers to: a web page with another name in its Host is refused (DNS
+// rebinding).
 bool known_host(std::string_view host, const config::settings& now)
 {
     const std::size_t colon = host.rfind(':');
@@ -43,8 +44,7 @@ public:
     using stream = beast::basic_stream<net::tcp, net::executor>;
 
     connection(net::tcp_socket socket, const admin_answers& answers)
-        : wire_(std::move(socket))
-        , answers_(answers)
+        : wire_(std::move(socket)), answers_(answers)
     {
     }
 
@@ -54,12 +54,17 @@ public:
         parser_->header_limit(8 * 1024);
         parser_->body_limit(most_bytes);
         wire_.expires_after(limit);
-        http::async_read(wire_, buffer_, *parser_, [me = shared_from_this()](net::error_code ec, std::size_t) {
-            if (ec) {
-                return; // gone, too slow, or no HTTP: nothing to tell on this listener
+        http::async_read(
+            wire_,
+            buffer_,
+            *parser_,
+            [me = shared_from_this()](net::error_code ec, std::size_t) {
+                if (ec) {
+                    return; // gone, too slow, or no HTTP: nothing to tell on this listener
+                }
+                me->answer(me->parser_->release());
             }
-            me->answer(me->parser_->release());
-        });
+        );
     }
 
 private:
@@ -116,10 +121,18 @@ private:
         }
         if (path == "/ready" && get) {
             const bool ready = answers_.ready();
-            return text(ready ? http::status::ok : http::status::service_unavailable, ready ? "ready\n" : "draining\n", "text/plain");
+            return text(
+                ready ? http::status::ok : http::status::service_unavailable,
+                ready ? "ready\n" : "draining\n",
+                "text/plain"
+            );
         }
         if (!auth::admin_allowed(asked[http::field::authorization], asked["x-api-key"], *now)) {
-            return error(http::status::unauthorized, "unauthenticated", "send the admin key as Authorization: Bearer KEY");
+            return error(
+                http::status::unauthorized,
+                "unauthenticated",
+                "send the admin key as Authorization: Bearer KEY"
+            );
         }
         if (path == "/metrics" && get) {
             return text(http::status::ok, answers_.metrics(), "text/plain; version=0.0.4");
@@ -129,7 +142,8 @@ private:
         }
         if (path == "/reload") {
             if (asked.method() != http::verb::post) {
-                response made = error(http::status::method_not_allowed, "method_not_allowed", "reload is a POST");
+                response made =
+                    error(http::status::method_not_allowed, "method_not_allowed", "reload is a POST");
                 made.set(http::field::allow, "POST");
                 return made;
             }
@@ -137,10 +151,16 @@ private:
                 return error(http::status::forbidden, "forbidden", "a web page may not reload");
             }
             auto [good, body] = answers_.reload();
-            return text(good ? http::status::ok : http::status::unprocessable_entity, std::move(body), "application/json");
+            return text(
+                good ? http::status::ok : http::status::unprocessable_entity,
+                std::move(body),
+                "application/json"
+            );
         }
         return error(
-            http::status::not_found, "no_such_door", "the admin listener has /live, /ready, /metrics, /workers and POST /reload"
+            http::status::not_found,
+            "no_such_door",
+            "the admin listener has /live, /ready, /metrics, /workers and POST /reload"
         );
     }
 
@@ -152,9 +172,7 @@ private:
 };
 
 admin::admin(net::tcp_acceptor acceptor, admin_answers answers)
-    : acceptor_(std::move(acceptor))
-    , retry_(acceptor_.get_executor())
-    , answers_(std::move(answers))
+    : acceptor_(std::move(acceptor)), retry_(acceptor_.get_executor()), answers_(std::move(answers))
 {
 }
 

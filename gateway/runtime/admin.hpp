@@ -1,5 +1,5 @@
-// The admin listener: GET /live, /ready, /metrics, /workers and POST /reload, on an address of its own, loopback by
-// default. Runs on the control thread. What the answers say comes from callbacks.
+// The admin listener: GET /live, /ready, /metrics, /workers and POST /reload, on an address of its own,
+// loopback by default. Runs on the control thread. What the answers say comes from callbacks.
 #pragma once
 
 #include "config/settings.hpp"
@@ -14,8 +14,8 @@ namespace gw::runtime {
 struct admin_answers
 {
     std::function<bool()> ready;
-    std::function<std::string()> metrics; // Prometheus text
-    std::function<std::string()> workers; // JSON
+    std::function<std::string()> metrics;                 // Prometheus text
+    std::function<std::string()> workers;                 // JSON
     std::function<std::pair<bool, std::string>()> reload; // JSON: what was loaded, or every problem
     std::function<std::shared_ptr<const config::settings>()> now;
 };

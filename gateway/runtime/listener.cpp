@@ -18,7 +18,8 @@ std::unexpected<failure> cannot(const std::string& where, const net::error_code&
 {
     std::string text = "cannot listen on " + where + ": " + ec.message();
     if (ec == net::asio::error::address_in_use) {
-        text += " (another program, or another fourways, listens there; --listen and --admin choose other addresses)";
+        text += " (another program, or another fourways, listens there; --listen and --admin choose other "
+                "addresses)";
     }
     return std::unexpected(failure{.what = code::internal, .text = std::move(text)});
 }
@@ -72,11 +73,7 @@ result<net::tcp_acceptor> bind_next(net::loop& on, const net::tcp::endpoint& at)
 }
 
 listener::listener(dispatch::core& here, net::tcp_acceptor acceptor, std::size_t position, std::size_t most)
-    : here_(here)
-    , acceptor_(std::move(acceptor))
-    , retry_(here.loop.io)
-    , position_(position)
-    , most_(most)
+    : here_(here), acceptor_(std::move(acceptor)), retry_(here.loop.io), position_(position), most_(most)
 {
     acceptor_.non_blocking(true);
 }

@@ -1,5 +1,6 @@
-// Accepts client connections on one core and starts their sessions. One per core and listen address, used on that core's
-// thread. Over the connection limit it stops accepting: what waits, waits in the kernel's backlog.
+// Accepts client connections on one core and starts their sessions. One per core and listen address, used on
+// that core's thread. Over the connection limit it stops accepting: what waits, waits in the kernel's
+// backlog.
 #pragma once
 
 #include "config/settings.hpp"
@@ -13,8 +14,8 @@
 
 namespace gw::runtime {
 
-// Binds and listens. The first acceptor of an address takes it alone, so a second instance is refused, and then lets the
-// acceptors of the other cores join (SO_REUSEPORT).
+// Binds and listens. The first acceptor of an address takes it alone, so a second instance is refused, and
+// then lets the acceptors of the other cores join (SO_REUSEPORT).
 //   port      0 picks a free one
 //   errors    internal; text names the address and the reason
 [[nodiscard]] result<net::tcp_acceptor> bind_first(net::loop& on, const config::address& at);
@@ -26,7 +27,8 @@ public:
     listener(dispatch::core& here, net::tcp_acceptor acceptor, std::size_t position, std::size_t most);
 
     void start();
-    // Accepts what is queued already, then closes; sessions end when they idle. `done` is called when none is left.
+    // Accepts what is queued already, then closes; sessions end when they idle. `done` is called when none is
+    // left.
     void drain(std::function<void()> done);
     void abort(); // cuts what is left
     [[nodiscard]] std::size_t open() const { return open_; }

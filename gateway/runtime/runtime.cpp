@@ -48,10 +48,7 @@ void worker_line(workers::severity how, std::string_view text, const workers::lo
 // One core with its thread and its listeners.
 struct unit
 {
-    explicit unit(dispatch::process& shared)
-        : core(shared)
-    {
-    }
+    explicit unit(dispatch::process& shared) : core(shared) {}
     dispatch::core core;
     std::vector<std::unique_ptr<listener>> listeners;
     std::thread thread;
@@ -64,16 +61,17 @@ class runtime::parts
 {
 public:
     parts(options how, std::shared_ptr<const config::settings> first)
-        : how_(std::move(how))
-        , settings_(std::move(first))
-        , bound_(settings_)
-        , store_(spool_of(*settings_))
-        , workers_(worker_line, how_.executable)
-        , records_(STDOUT_FILENO)
-        , shared_{.names = names_, .store = store_, .known = known_, .workers = workers_, .records = records_, .version = how_.version}
-        , signals_(control_.io)
-        , drain_limit_(control_.io)
-        , started_(std::chrono::steady_clock::now())
+        : how_(std::move(how)), settings_(std::move(first)), bound_(settings_), store_(spool_of(*settings_)),
+          workers_(worker_line, how_.executable), records_(STDOUT_FILENO),
+          shared_{
+              .names = names_,
+              .store = store_,
+              .known = known_,
+              .workers = workers_,
+              .records = records_,
+              .version = how_.version
+          },
+          signals_(control_.io), drain_limit_(control_.io), started_(std::chrono::steady_clock::now())
     {
     }
 
@@ -95,7 +93,8 @@ private:
     std::shared_ptr<const config::settings> settings_; // control thread
     std::shared_ptr<const config::settings> bound_;    // of the start: the addresses
     std::shared_ptr<const dispatch::snapshot> snapshot_;
-    std::vector<std::unique_ptr<unit>> units_; // outlives the threads below: they post to its loops to the last
+    std::vector<std::unique_ptr<unit>>
+        units_; // outlives the threads below: they post to its loops to the last
     net::resolver names_;
     payloads::spool store_;
     dispatch::standing known_;
@@ -136,7 +135,8 @@ int runtime::parts::run()
         return 2;
     }
     snapshot_ = *first;
-    const unsigned cores = how_.threads != 0 ? how_.threads : std::max(1U, std::thread::hardware_concurrency());
+    const unsigned cores =
+        how_.threads != 0 ? how_.threads : std::max(1U, std::thread::hardware_concurrency());
     for (unsigned i = 0; i < cores; ++i) {
         units_.push_back(std::make_unique<unit>(shared_));
         units_.back()->core.now = snapshot_;
@@ -177,9 +177,11 @@ result<void> runtime::parts::bind()
             const std::size_t most = std::max<std::size_t>(1, settings_->limits.connections / units_.size());
             units_[k]->listeners.push_back(std::make_unique<listener>(core, std::move(*acceptor), i, most));
         }
-        const std::string host = where.at.host.find(':') != std::string::npos ? "[" + where.at.host + "]" : where.at.host;
+        const std::string host =
+            where.at.host.find(':') != std::string::npos ? "[" + where.at.host + "]" : where.at.host;
         listening += listening.empty() ? "" : ", ";
-        listening += (where.certificate.empty() ? "http://" : "https://") + host + ":" + std::to_string(at.port());
+        listening +=
+            (where.certificate.empty() ? "http://" : "https://") + host + ":" + std::to_string(at.port());
     }
 
     auto acceptor = bind_first(control_, settings_->admin);
@@ -264,7 +266,9 @@ std::pair<bool, std::string> runtime::parts::reload(std::string_view because)
 {
     const auto refuse = [this, because](std::string_view text, const std::string& problems) {
         ++failed_reloads_;
-        log(level::error, "reload failed, the old settings stay", {{"because", std::string(because)}, {"problem", std::string(text)}});
+        log(level::error,
+            "reload failed, the old settings stay",
+            {{"because", std::string(because)}, {"problem", std::string(text)}});
         return std::make_pair(false, R"({"reloaded":false,"problems":[)" + problems + "]}\n");
     };
     const auto quoted = [](std::string_view text) {
@@ -273,7 +277,9 @@ std::pair<bool, std::string> runtime::parts::reload(std::string_view because)
         return made;
     };
     if (how_.config.empty()) {
-        return refuse("there is no policy file to load again", quoted("there is no policy file to load again"));
+        return refuse(
+            "there is no policy file to load again", quoted("there is no policy file to load again")
+        );
     }
     const auto loaded = config::load_file(how_.config, how_.environment, how_.flags);
     if (!loaded) {
@@ -291,18 +297,24 @@ std::pair<bool, std::string> runtime::parts::reload(std::string_view because)
         return refuse(next.error().text, quoted(next.error().text));
     }
     // The sockets stay those of the start: `bound_` says where they are.
-    const bool same_listeners = std::ranges::equal((*loaded)->listen, bound_->listen, [](const auto& a, const auto& b) {
-        return a.at == b.at && a.certificate.empty() == b.certificate.empty();
-    });
+    const bool same_listeners =
+        std::ranges::equal((*loaded)->listen, bound_->listen, [](const auto& a, const auto& b) {
+            return a.at == b.at && a.certificate.empty() == b.certificate.empty();
+        });
     const bool same_admin = (*loaded)->admin == bound_->admin;
     // What other machines reach is never served without a key, even when the new policy has it elsewhere.
-    const bool shown = std::ranges::any_of(bound_->listen, [](const auto& each) { return !config::is_loopback(each.at.host); });
-    if ((shown && (*loaded)->open) || (!config::is_loopback(bound_->admin.host) && (*loaded)->admin_key_digest.empty())) {
-        constexpr std::string_view text = "a policy without keys needs a restart to leave an address that is not loopback";
+    const bool shown = std::ranges::any_of(bound_->listen, [](const auto& each) {
+        return !config::is_loopback(each.at.host);
+    });
+    if ((shown && (*loaded)->open) ||
+        (!config::is_loopback(bound_->admin.host) && (*loaded)->admin_key_digest.empty())) {
+        constexpr std::string_view text =
+            "a policy without keys needs a restart to leave an address that is not loopback";
         return refuse(text, quoted(text));
     }
     if (!same_listeners || !same_admin) {
-        log(level::warning, "another listen or admin address needs a restart; the rest of the policy is used from now on");
+        log(level::warning,
+            "another listen or admin address needs a restart; the rest of the policy is used from now on");
     }
     if (!same_listeners) {
         auto kept = std::make_shared<dispatch::snapshot>(**next);
@@ -427,37 +439,81 @@ std::string runtime::parts::metrics()
         sum->add(mine.core.metrics);
     });
     telemetry::process_metrics process;
-    const auto add = [&process](std::string name, std::string help, std::string labels, double value, bool counter = false) {
-        process.values.push_back({std::move(name), std::move(help), std::move(labels), value, counter});
-    };
+    const auto add =
+        [&process](
+            std::string name, std::string help, std::string labels, double value, bool counter = false
+        ) {
+            process.values.push_back({std::move(name), std::move(help), std::move(labels), value, counter});
+        };
     using telemetry::label;
     add("fourways_build_info", "The version that runs.", label("version", how_.version), 1);
-    add("fourways_uptime_seconds", "Seconds since the start.", "", std::chrono::duration<double>(std::chrono::steady_clock::now() - started_).count());
+    add("fourways_uptime_seconds",
+        "Seconds since the start.",
+        "",
+        std::chrono::duration<double>(std::chrono::steady_clock::now() - started_).count());
     add("fourways_reloads_total", "Policies loaded while running.", "", static_cast<double>(reloads_), true);
-    add("fourways_reload_failed_total", "Policies that could not be loaded.", "", static_cast<double>(failed_reloads_), true);
-    add("fourways_access_records_dropped_total", "Access records lost since stdout was not read.", "", static_cast<double>(records_.dropped()), true);
+    add("fourways_reload_failed_total",
+        "Policies that could not be loaded.",
+        "",
+        static_cast<double>(failed_reloads_),
+        true);
+    add("fourways_access_records_dropped_total",
+        "Access records lost since stdout was not read.",
+        "",
+        static_cast<double>(records_.dropped()),
+        true);
     const auto spool = store_.now();
     add("fourways_spool_memory_bytes", "Memory reserved for bodies.", "", static_cast<double>(spool.memory));
     add("fourways_spool_disk_bytes", "Disk reserved for bodies.", "", static_cast<double>(spool.disk));
-    add("fourways_spool_refused_total", "Bodies refused for want of space.", "", static_cast<double>(spool.refused), true);
+    add("fourways_spool_refused_total",
+        "Bodies refused for want of space.",
+        "",
+        static_cast<double>(spool.refused),
+        true);
 
     const auto now = std::chrono::steady_clock::now();
     const auto resting = known_.resting(now);
-    add("fourways_cooldowns", "Upstreams, models and tokens that rest now.", "", static_cast<double>(resting.size()));
+    add("fourways_cooldowns",
+        "Upstreams, models and tokens that rest now.",
+        "",
+        static_cast<double>(resting.size()));
     const auto counters = known_.counters();
-    add("fourways_retries_refused_total", "Attempts that the retry budget refused.", "", static_cast<double>(counters.retries_refused), true);
-    add("fourways_probes_total", "Probes sent when a cooldown ended.", "", static_cast<double>(counters.probes), true);
-    add("fourways_requests_waiting", "Requests that wait for a slot or a probe.", "", static_cast<double>(counters.waiting));
+    add("fourways_retries_refused_total",
+        "Attempts that the retry budget refused.",
+        "",
+        static_cast<double>(counters.retries_refused),
+        true);
+    add("fourways_probes_total",
+        "Probes sent when a cooldown ended.",
+        "",
+        static_cast<double>(counters.probes),
+        true);
+    add("fourways_requests_waiting",
+        "Requests that wait for a slot or a probe.",
+        "",
+        static_cast<double>(counters.waiting));
     for (const auto& each : known_.places()) {
-        const std::string who = label("upstream", each.upstream) + (each.model.empty() ? "" : "," + label("model", each.model));
+        const std::string who =
+            label("upstream", each.upstream) + (each.model.empty() ? "" : "," + label("model", each.model));
         add("fourways_upstream_in_flight", "Requests in flight.", who, static_cast<double>(each.in_flight));
-        add("fourways_upstream_limit", "How many may be in flight; 0: no limit.", who, static_cast<double>(each.learned != 0 ? each.learned : each.limit));
+        add("fourways_upstream_limit",
+            "How many may be in flight; 0: no limit.",
+            who,
+            static_cast<double>(each.learned != 0 ? each.learned : each.limit));
     }
     for (const auto& each : workers_.snapshot()) {
         const std::string who = label("upstream", each.upstream) + "," + label("model", each.model);
         add("fourways_worker_ready", "1: the worker is ready.", who, each.state == "ready" ? 1 : 0);
-        add("fourways_worker_starts_total", "Starts of the worker.", who, static_cast<double>(each.starts), true);
-        add("fourways_worker_crashes_total", "Crashes of the worker.", who, static_cast<double>(each.crashes), true);
+        add("fourways_worker_starts_total",
+            "Starts of the worker.",
+            who,
+            static_cast<double>(each.starts),
+            true);
+        add("fourways_worker_crashes_total",
+            "Crashes of the worker.",
+            who,
+            static_cast<double>(each.crashes),
+            true);
     }
     // Samples of one name stand together.
     std::ranges::sort(process.values, {}, [](const auto& each) { return std::tie(each.name, each.labels); });
@@ -480,9 +536,9 @@ std::string runtime::parts::workers_json() const
         wire::append_json_string(out, each.upstream);
         text("model", each.model);
         text("state", each.state);
-        out += R"(,"pid":)" + std::to_string(each.pid) + R"(,"port":)" + std::to_string(each.port) + R"(,"in_flight":)" +
-               std::to_string(each.in_flight) + R"(,"starts":)" + std::to_string(each.starts) + R"(,"crashes":)" +
-               std::to_string(each.crashes);
+        out += R"(,"pid":)" + std::to_string(each.pid) + R"(,"port":)" + std::to_string(each.port) +
+               R"(,"in_flight":)" + std::to_string(each.in_flight) + R"(,"starts":)" +
+               std::to_string(each.starts) + R"(,"crashes":)" + std::to_string(each.crashes);
         text("last_end", each.last_end);
         out += R"(,"last_lines":[)";
         for (std::size_t i = 0; i < each.last_lines.size(); ++i) {

@@ -1,5 +1,5 @@
-// The running gateway: cores and their threads, listeners, the control thread (signals, reload, admin listener), and the
-// orderly end. Main owns one; run() returns the exit code.
+// The running gateway: cores and their threads, listeners, the control thread (signals, reload, admin
+// listener), and the orderly end. Main owns one; run() returns the exit code.
 #pragma once
 
 #include "config/load.hpp"
@@ -12,10 +12,10 @@ namespace gw::runtime {
 
 struct options
 {
-    std::string config;                // empty: no file, HF_TOKEN alone
+    std::string config; // empty: no file, HF_TOKEN alone
     config::overrides flags;
-    unsigned threads = 0;              // 0: one per core of this machine
-    std::string executable;            // this binary, for worker launchers
+    unsigned threads = 0;   // 0: one per core of this machine
+    std::string executable; // this binary, for worker launchers
     std::string version;
     config::environment environment;
 };

@@ -11,8 +11,9 @@ std::string state_of(const std::string& name)
     if (::stat(name.c_str(), &what) != 0) {
         return "absent";
     }
-    return std::to_string(what.st_dev) + ":" + std::to_string(what.st_ino) + ":" + std::to_string(what.st_size) + ":" +
-           std::to_string(what.st_mtim.tv_sec) + "." + std::to_string(what.st_mtim.tv_nsec);
+    return std::to_string(what.st_dev) + ":" + std::to_string(what.st_ino) + ":" +
+           std::to_string(what.st_size) + ":" + std::to_string(what.st_mtim.tv_sec) + "." +
+           std::to_string(what.st_mtim.tv_nsec);
 }
 
 } // namespace
@@ -39,8 +40,7 @@ std::vector<std::string> watched_files(const std::string& policy, const config::
 }
 
 file_watch::file_watch(net::asio::io_context& on, std::function<void()> changed)
-    : timer_(on)
-    , changed_(std::move(changed))
+    : timer_(on), changed_(std::move(changed))
 {
     look();
 }

@@ -1,5 +1,5 @@
-// Notices that a file the settings came from has changed: looked at once a second by device, inode, size and time of the
-// file behind every link, so that a swapped symlink counts. Runs on the control thread.
+// Notices that a file the settings came from has changed: looked at once a second by device, inode, size and
+// time of the file behind every link, so that a swapped symlink counts. Runs on the control thread.
 #pragma once
 
 #include "config/settings.hpp"

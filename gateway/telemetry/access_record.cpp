@@ -31,7 +31,8 @@ void number(std::string& out, std::uint64_t value)
 void number(std::string& out, double value)
 {
     std::array<char, 40> text;
-    const auto done = std::to_chars(text.data(), text.data() + text.size(), value, std::chars_format::fixed, 2);
+    const auto done =
+        std::to_chars(text.data(), text.data() + text.size(), value, std::chars_format::fixed, 2);
     out.append(text.data(), done.ptr);
 }
 
@@ -147,11 +148,7 @@ void format(std::string& out, const access_record& what)
     out += "}\n";
 }
 
-line_writer::line_writer(int fd)
-    : fd_(fd)
-    , thread_([this] { run(); })
-{
-}
+line_writer::line_writer(int fd) : fd_(fd), thread_([this] { run(); }) {}
 
 line_writer::~line_writer()
 {
@@ -194,7 +191,8 @@ void line_writer::run()
     }
 }
 
-// A reader that stalls must not keep the process from ending: a pipe that is writable takes PIPE_BUF bytes without a wait.
+// A reader that stalls must not keep the process from ending: a pipe that is writable takes PIPE_BUF bytes
+// without a wait.
 void line_writer::write_out(std::string_view text)
 {
     while (!text.empty()) {
@@ -207,7 +205,8 @@ void line_writer::write_out(std::string_view text)
             }
             continue;
         }
-        const ssize_t n = ready < 0 ? -1 : ::write(fd_, text.data(), std::min<std::size_t>(text.size(), PIPE_BUF));
+        const ssize_t n =
+            ready < 0 ? -1 : ::write(fd_, text.data(), std::min<std::size_t>(text.size(), PIPE_BUF));
         if (n > 0) {
             text.remove_prefix(static_cast<std::size_t>(n));
         } else if (n == 0 || errno != EINTR) {

@@ -1,6 +1,6 @@
-// One JSON object per request on stdout, refused requests too. Each core formats into its own buffer; a writer thread
-// takes full buffers, so a core never waits for the reader of stdout. A reader that stalls costs records (counted), not
-// memory.
+// One JSON object per request on stdout, refused requests too. Each core formats into its own buffer; a
+// writer thread takes full buffers, so a core never waits for the reader of stdout. A reader that stalls
+// costs records (counted), not memory.
 #pragma once
 
 #include "message/usage.hpp"
@@ -85,10 +85,7 @@ private:
 class access_log
 {
 public:
-    explicit access_log(line_writer& to)
-        : to_(to)
-    {
-    }
+    explicit access_log(line_writer& to) : to_(to) {}
     ~access_log() { flush(); }
     access_log(const access_log&) = delete;
     access_log& operator=(const access_log&) = delete;

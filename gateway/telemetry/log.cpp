@@ -14,7 +14,8 @@ namespace {
 spdlog::logger& logger()
 {
     static const auto made = [] {
-        auto it = std::make_shared<spdlog::logger>("fourways", std::make_shared<spdlog::sinks::stderr_sink_mt>());
+        auto it =
+            std::make_shared<spdlog::logger>("fourways", std::make_shared<spdlog::sinks::stderr_sink_mt>());
         it->set_formatter(std::make_unique<spdlog::pattern_formatter>(
             R"({"time":"%Y-%m-%dT%H:%M:%S.%eZ","level":"%l",%v})", spdlog::pattern_time_type::utc
         ));
@@ -27,10 +28,14 @@ spdlog::logger& logger()
 spdlog::level::level_enum to_spdlog(level how)
 {
     switch (how) {
-    case level::debug: return spdlog::level::debug;
-    case level::info: return spdlog::level::info;
-    case level::warning: return spdlog::level::warn;
-    case level::error: return spdlog::level::err;
+    case level::debug:
+        return spdlog::level::debug;
+    case level::info:
+        return spdlog::level::info;
+    case level::warning:
+        return spdlog::level::warn;
+    case level::error:
+        return spdlog::level::err;
     }
     return spdlog::level::info;
 }

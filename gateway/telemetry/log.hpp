@@ -1,5 +1,6 @@
-// Everything that is not an access record goes to stderr as JSON lines: {"time","level","text",...}. Blocking and
-// thread-safe; never on the path of a healthy request. Secrets have no way in: fields are strings that callers made.
+// Everything that is not an access record goes to stderr as JSON lines: {"time","level","text",...}. Blocking
+// and thread-safe; never on the path of a healthy request. Secrets have no way in: fields are strings that
+// callers made.
 #pragma once
 
 #include <initializer_list>

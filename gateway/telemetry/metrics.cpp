@@ -33,7 +33,13 @@ void head(std::string& out, std::string_view name, std::string_view type, std::s
     out += fmt::format("# HELP {} {}\n# TYPE {} {}\n", name, help, name, type);
 }
 
-void histograms(std::string& out, std::string_view name, std::string_view help, std::string_view by, const std::map<std::string, histogram, std::less<>>& all)
+void histograms(
+    std::string& out,
+    std::string_view name,
+    std::string_view help,
+    std::string_view by,
+    const std::map<std::string, histogram, std::less<>>& all
+)
 {
     head(out, name, "histogram", help);
     for (const auto& [key, each] : all) {
@@ -156,7 +162,11 @@ std::string render(const core_metrics& sum, const process_metrics& process)
     for (const auto& [key, value] : sum.requests) {
         const auto& [model, door, status] = key;
         out += fmt::format(
-            "fourways_requests_total{{{},{},status=\"{}\"}} {}\n", label("model", model), label("door", door), status, value
+            "fourways_requests_total{{{},{},status=\"{}\"}} {}\n",
+            label("model", model),
+            label("door", door),
+            status,
+            value
         );
     }
     head(out, "fourways_attempts_total", "counter", "Exchanges with upstreams by what their answer meant.");
@@ -170,26 +180,60 @@ std::string render(const core_metrics& sum, const process_metrics& process)
             value
         );
     }
-    histograms(out, "fourways_request_seconds", "Time from a request's head to the end of its answer.", "model", sum.request_seconds);
-    histograms(out, "fourways_attempt_seconds", "Time of one exchange with an upstream.", "upstream", sum.attempt_seconds);
+    histograms(
+        out,
+        "fourways_request_seconds",
+        "Time from a request's head to the end of its answer.",
+        "model",
+        sum.request_seconds
+    );
+    histograms(
+        out,
+        "fourways_attempt_seconds",
+        "Time of one exchange with an upstream.",
+        "upstream",
+        sum.attempt_seconds
+    );
     head(out, "fourways_upstream_sent_bytes_total", "counter", "Bytes sent to upstreams.");
     for (const auto& [upstream, value] : sum.bytes_to_upstream) {
-        out += fmt::format("fourways_upstream_sent_bytes_total{{{}}} {}\n", label("upstream", upstream), value);
+        out +=
+            fmt::format("fourways_upstream_sent_bytes_total{{{}}} {}\n", label("upstream", upstream), value);
     }
     head(out, "fourways_upstream_received_bytes_total", "counter", "Bytes received from upstreams.");
     for (const auto& [upstream, value] : sum.bytes_from_upstream) {
-        out += fmt::format("fourways_upstream_received_bytes_total{{{}}} {}\n", label("upstream", upstream), value);
+        out += fmt::format(
+            "fourways_upstream_received_bytes_total{{{}}} {}\n", label("upstream", upstream), value
+        );
     }
-    counter(out, "fourways_client_received_bytes_total", "Body bytes received from clients.", sum.bytes_from_clients);
+    counter(
+        out,
+        "fourways_client_received_bytes_total",
+        "Body bytes received from clients.",
+        sum.bytes_from_clients
+    );
     counter(out, "fourways_client_sent_bytes_total", "Bytes sent to clients.", sum.bytes_to_clients);
-    counter(out, "fourways_connections_accepted_total", "Client connections accepted.", sum.connections_accepted);
+    counter(
+        out, "fourways_connections_accepted_total", "Client connections accepted.", sum.connections_accepted
+    );
     gauge(out, "fourways_connections_open", "Client connections open now.", sum.connections_open);
     gauge(out, "fourways_requests_in_flight", "Requests being worked on now.", sum.requests_in_flight);
     gauge(out, "fourways_pool_idle_connections", "Kept upstream connections that idle.", sum.idle_upstream);
     gauge(out, "fourways_pool_busy_connections", "Upstream connections in use.", sum.busy_upstream);
-    counter(out, "fourways_internal_errors_total", "Requests that failed by our own fault.", sum.internal_errors);
-    counter(out, "fourways_leaks_stopped_total", "Answers stopped because they held a token of ours.", sum.leaks_stopped);
-    counter(out, "fourways_bodies_without_copy_total", "Bodies streamed without a copy for a second attempt.", sum.no_copy);
+    counter(
+        out, "fourways_internal_errors_total", "Requests that failed by our own fault.", sum.internal_errors
+    );
+    counter(
+        out,
+        "fourways_leaks_stopped_total",
+        "Answers stopped because they held a token of ours.",
+        sum.leaks_stopped
+    );
+    counter(
+        out,
+        "fourways_bodies_without_copy_total",
+        "Bodies streamed without a copy for a second attempt.",
+        sum.no_copy
+    );
 
     std::set<std::string> named;
     for (const auto& each : process.values) {

@@ -1,6 +1,6 @@
-// Counters of one core, and their rendering as Prometheus text. A core counts without locks; a scrape asks each core for
-// a copy on its own thread and adds them up. Labels are policy entries and upstream names, never what a client chose,
-// so their number is bounded by the policy.
+// Counters of one core, and their rendering as Prometheus text. A core counts without locks; a scrape asks
+// each core for a copy on its own thread and adds them up. Labels are policy entries and upstream names,
+// never what a client chose, so their number is bounded by the policy.
 #pragma once
 
 #include "message/outcome.hpp"
@@ -17,7 +17,9 @@
 namespace gw::telemetry {
 
 // Upper bounds in seconds; the last bucket is +Inf.
-inline constexpr std::array<double, 14> bounds{0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10, 30, 120};
+inline constexpr std::array<double, 14> bounds{
+    0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10, 30, 120
+};
 
 struct histogram
 {
@@ -50,7 +52,14 @@ struct core_metrics
     std::uint64_t no_copy = 0;
 
     void count_request(std::string_view entry, std::string_view door, int status, double seconds);
-    void count_attempt(std::string_view upstream, std::string_view entry, std::string_view outcome, double seconds, std::uint64_t sent, std::uint64_t received);
+    void count_attempt(
+        std::string_view upstream,
+        std::string_view entry,
+        std::string_view outcome,
+        double seconds,
+        std::uint64_t sent,
+        std::uint64_t received
+    );
     void add(const core_metrics& other);
 };
 
@@ -59,7 +68,7 @@ struct process_metrics
 {
     struct gauge
     {
-        std::string name;   // `fourways_cooldowns`
+        std::string name; // `fourways_cooldowns`
         std::string help;
         std::string labels; // `upstream="x",scope="y"`; empty: none
         double value = 0;

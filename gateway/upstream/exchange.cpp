@@ -21,10 +21,7 @@ net::time_point after(std::chrono::milliseconds limit)
 } // namespace
 
 exchange::exchange(lease over, net::interrupt& stop, exchange_limits limits)
-    : over_(std::move(over))
-    , stop_(stop)
-    , limits_(limits)
-    , upload_done_(over_->wire.on().get_executor())
+    : over_(std::move(over)), stop_(stop), limits_(limits), upload_done_(over_->wire.on().get_executor())
 {
 }
 
@@ -49,7 +46,8 @@ std::unexpected<failure> exchange::broken(const net::error_code& ec, std::string
         .what = code::unavailable,
         .from = origin::upstream,
         .again = over_.reused() && bytes_received_ == 0 ? retry::if_reused : retry::never,
-        .text = std::string("the upstream ") + (closed ? "closed" : "broke") + " the connection while " + doing,
+        .text =
+            std::string("the upstream ") + (closed ? "closed" : "broke") + " the connection while " + doing,
         .detail = ec.message()
     });
 }
@@ -63,13 +61,15 @@ net::task<result<void>> exchange::send(std::string head, body_plan plan, source 
     over_->wire.write_until(after(limits_.idle));
 
     if ((from_.log != nullptr && plan_.length() != 0) || plan_.pieces.size() > most_gathered) {
-        // The body may still arrive, lie in a file, or be cut up: follow it, and watch for an early answer meanwhile.
+        // The body may still arrive, lie in a file, or be cut up: follow it, and watch for an early answer
+        // meanwhile.
         uploading_ = true;
         upload_whole_ = false;
         upload_.emplace(over_->wire.on(), std::move(plan_), from_, stop_, std::move(head_text_));
         net::spawn(upload(), [this](const std::exception_ptr& bug) {
             if (bug) { // no memory: close() still waits for us
-                upload_failed_ = failure{.what = code::internal, .detail = "the upload ended by an exception"};
+                upload_failed_ =
+                    failure{.what = code::internal, .detail = "the upload ended by an exception"};
                 uploading_ = false;
                 over_->wire.cancel();
                 upload_done_.set();
@@ -88,8 +88,12 @@ net::task<result<void>> exchange::send(std::string head, body_plan plan, source 
                                            ? std::string_view{}
                                            : from_.memory.substr(each.from.begin, each.from.size());
         switch (each.what) {
-        case piece::how::literal: out[count++] = net::asio::buffer(each.text); break;
-        case piece::how::copy: out[count++] = net::asio::buffer(range.data(), range.size()); break;
+        case piece::how::literal:
+            out[count++] = net::asio::buffer(each.text);
+            break;
+        case piece::how::copy:
+            out[count++] = net::asio::buffer(range.data(), range.size());
+            break;
         case piece::how::encode:
         case piece::how::decode: {
             made.reserve(plan_.pieces.size()); // no text may move: `out` points into it
@@ -252,15 +256,6 @@ net::task<result<const wire::response_head*>> exchange::head()
             co_return broken(ec, "its answer was awaited");
         }
     }
-}
-
-bool exchange::all_buffered() const
-{
-    if (complete_) {
-        return true;
-    }
-    const std::size_t held = over_->in.data().size() - give_;
-    return head_.body == wire::framing::sized && held >= left_;
 }
 
 net::task<result<std::string_view>> exchange::next()

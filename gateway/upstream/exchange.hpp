@@ -1,6 +1,6 @@
-// One HTTP/1.1 exchange with an upstream over a leased connection: one gathered write for a small request, an upload
-// that follows the client's body for a large one, the response head, then the body as views. Decides nothing about what
-// an answer means. Owned by one attempt; used on its core's thread.
+// One HTTP/1.1 exchange with an upstream over a leased connection: one gathered write for a small request, an
+// upload that follows the client's body for a large one, the response head, then the body as views. Decides
+// nothing about what an answer means. Owned by one attempt; used on its core's thread.
 #pragma once
 
 #include "message/body.hpp"
@@ -37,8 +37,8 @@ public:
     exchange(const exchange&) = delete;
     exchange& operator=(const exchange&) = delete;
 
-    // Sends `head` (request line to blank line) and the plan's bytes. Bodies in memory are written when this returns;
-    // a log is followed in the background while head() and next() may already run.
+    // Sends `head` (request line to blank line) and the plan's bytes. Bodies in memory are written when this
+    // returns; a log is followed in the background while head() and next() may already run.
     //   errors   unavailable (the connection broke)
     [[nodiscard]] net::task<result<void>> send(std::string head, body_plan plan, source from);
 
@@ -50,21 +50,20 @@ public:
     //   errors   unavailable (cut, bad chunk), timeout (idle), or the interrupt's reason
     [[nodiscard]] net::task<result<std::string_view>> next();
 
-    // Ends what runs in the background and gives the connection back, or closes it. REQUIRED before the object goes.
+    // Ends what runs in the background and gives the connection back, or closes it. REQUIRED before the
+    // object goes.
     [[nodiscard]] net::task<void> close();
 
-    [[nodiscard]] bool complete() const { return complete_; }      // the body was read to its end
-    [[nodiscard]] bool wrote_any() const { return wrote_any_; }    // one byte of the request left
-    [[nodiscard]] bool reused() const { return over_.reused(); }
+    [[nodiscard]] bool complete() const { return complete_; }   // the body was read to its end
+    [[nodiscard]] bool wrote_any() const { return wrote_any_; } // one byte of the request left
     [[nodiscard]] std::uint64_t bytes_sent() const { return bytes_sent_; }
     [[nodiscard]] std::uint64_t bytes_received() const { return bytes_received_; }
-    // True when all of the body that next() will ever give lies in the buffer already (no more waiting).
-    [[nodiscard]] bool all_buffered() const;
 
 private:
     [[nodiscard]] net::task<void> upload();
     [[nodiscard]] net::task<result<void>> put(std::string_view first, std::string_view second);
-    [[nodiscard]] std::unexpected<failure> broken(const net::error_code& ec, std::string_view while_doing) const;
+    [[nodiscard]] std::unexpected<failure>
+    broken(const net::error_code& ec, std::string_view while_doing) const;
 
     lease over_;
     net::interrupt& stop_;

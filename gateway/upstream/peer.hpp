@@ -1,4 +1,5 @@
-// Where to connect, resolved from an upstream's settings: everything that makes two connections interchangeable.
+// Where to connect, resolved from an upstream's settings: everything that makes two connections
+// interchangeable.
 #pragma once
 
 #include "config/settings.hpp"

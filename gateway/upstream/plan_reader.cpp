@@ -5,11 +5,8 @@
 namespace gw::upstream {
 
 plan_reader::plan_reader(net::loop& on, body_plan plan, source from, net::interrupt& stop, std::string before)
-    : plan_(std::move(plan))
-    , from_(from)
-    , stop_(stop)
-    , progress_(on.get_executor())
-    , pending_(std::move(before))
+    : plan_(std::move(plan)), from_(from), stop_(stop), progress_(on.get_executor()),
+      pending_(std::move(before))
 {
 }
 
@@ -25,7 +22,8 @@ std::optional<std::string_view> plan_reader::take(const piece& one)
     if (from_.log != nullptr) {
         return reader_->take(most);
     }
-    const std::string_view bytes = from_.memory.substr(static_cast<std::size_t>(one.from.begin + position_), most);
+    const std::string_view bytes =
+        from_.memory.substr(static_cast<std::size_t>(one.from.begin + position_), most);
     position_ += bytes.size();
     return bytes;
 }
@@ -70,7 +68,9 @@ net::task<result<plan_reader::block>> plan_reader::next()
 
         const auto bytes = take(one);
         if (bytes && bytes->empty()) {
-            co_return std::unexpected(failure{.what = code::internal, .detail = "a plan reaches behind its source"});
+            co_return std::unexpected(
+                failure{.what = code::internal, .detail = "a plan reaches behind its source"}
+            );
         }
         if (!bytes) {
             if (!shown_.empty()) {
@@ -82,9 +82,13 @@ net::task<result<plan_reader::block>> plan_reader::next()
                 co_return std::unexpected(std::move(why));
             }
             case payloads::replay::reader::state::end:
-                co_return std::unexpected(failure{.what = code::internal, .detail = "the body is shorter than its plan"});
-            case payloads::replay::reader::state::ready: continue;
-            case payloads::replay::reader::state::waiting: break;
+                co_return std::unexpected(
+                    failure{.what = code::internal, .detail = "the body is shorter than its plan"}
+                );
+            case payloads::replay::reader::state::ready:
+                continue;
+            case payloads::replay::reader::state::waiting:
+                break;
             }
             const net::interrupt::scope ends(stop_, [this] { progress_.set(); });
             reader_->when_ready([this] { progress_.set(); });

@@ -1,5 +1,6 @@
-// Executes a body plan over its source, block by block: what is to be sent next. Follows a log that still grows. Used
-// for uploads (the client's body) and for translated answers (the upstream's). On the core's thread; one caller.
+// Executes a body plan over its source, block by block: what is to be sent next. Follows a log that still
+// grows. Used for uploads (the client's body) and for translated answers (the upstream's). On the core's
+// thread; one caller.
 #pragma once
 
 #include "message/body.hpp"

@@ -55,11 +55,7 @@ void lease::discard()
     }
 }
 
-pool::pool(net::loop& on, net::resolver& names)
-    : on_(on)
-    , names_(names)
-{
-}
+pool::pool(net::loop& on, net::resolver& names) : on_(on), names_(names) {}
 
 pool::~pool()
 {
@@ -165,7 +161,8 @@ net::task<result<lease>> pool::connect(const peer& to, net::time_point until, ne
     if (to.checks_private && !proxied && std::ranges::any_of(*found, net::is_private)) {
         co_return not_connected(
             code::unavailable,
-            "the host `" + to.host + "` resolves to a private address; an upstream inside your network needs its own `url:`",
+            "the host `" + to.host +
+                "` resolves to a private address; an upstream inside your network needs its own `url:`",
             to.host
         );
     }
@@ -188,7 +185,9 @@ net::task<result<lease>> pool::connect(const peer& to, net::time_point until, ne
         }
         if (ec == net::asio::error::timed_out) {
             co_return not_connected(
-                code::timeout, "connecting to the upstream took longer than its timeout.connect", to.key + ": connect timed out"
+                code::timeout,
+                "connecting to the upstream took longer than its timeout.connect",
+                to.key + ": connect timed out"
             );
         }
         if (ec) {
@@ -210,7 +209,9 @@ net::task<result<lease>> pool::connect(const peer& to, net::time_point until, ne
             }
             if (shaken == net::asio::error::timed_out) {
                 co_return not_connected(
-                    code::timeout, "the TLS handshake with the upstream took longer than its timeout.connect", to.key
+                    code::timeout,
+                    "the TLS handshake with the upstream took longer than its timeout.connect",
+                    to.key
                 );
             }
             if (shaken) {
@@ -241,14 +242,18 @@ net::task<result<void>> pool::tunnel(connection& over, const peer& to, net::inte
     const std::array<net::asio::const_buffer, 1> out{net::asio::buffer(ask)};
     const net::error_code sent = co_await over.wire.write(out);
     if (sent) {
-        co_return not_connected(code::unavailable, "the upstream's proxy closed the connection", sent.message());
+        co_return not_connected(
+            code::unavailable, "the upstream's proxy closed the connection", sent.message()
+        );
     }
     wire::response_head head;
     while (true) {
         // A 2xx to CONNECT has no body whatever its fields say: the HEAD rule of the scanner.
         auto scanned = wire::scan_response_head(over.in.data(), wire::response_limits, head, true);
         if (!scanned) {
-            co_return not_connected(code::unavailable, "the upstream's proxy does not speak HTTP", scanned.error().text);
+            co_return not_connected(
+                code::unavailable, "the upstream's proxy does not speak HTTP", scanned.error().text
+            );
         }
         if (*scanned) {
             over.in.consume(**scanned);
@@ -264,7 +269,9 @@ net::task<result<void>> pool::tunnel(connection& over, const peer& to, net::inte
     }
     if (head.status < 200 || head.status > 299) {
         co_return not_connected(
-            code::unavailable, "the upstream's proxy refused the tunnel with status " + std::to_string(head.status), to.key
+            code::unavailable,
+            "the upstream's proxy refused the tunnel with status " + std::to_string(head.status),
+            to.key
         );
     }
     co_return result<void>{};

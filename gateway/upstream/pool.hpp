@@ -1,6 +1,6 @@
-// Kept connections to upstreams, per core. A connection belongs to the pool while it idles and to a lease while it
-// works; only a complete, clean exchange brings it back (lease::keep). An idle connection always has a read
-// outstanding: bytes or end of file on it, and it is closed. Used on its core's thread only.
+// Kept connections to upstreams, per core. A connection belongs to the pool while it idles and to a lease
+// while it works; only a complete, clean exchange brings it back (lease::keep). An idle connection always has
+// a read outstanding: bytes or end of file on it, and it is closed. Used on its core's thread only.
 #pragma once
 
 #include "message/failure.hpp"
@@ -20,11 +20,7 @@ namespace gw::upstream {
 
 struct connection
 {
-    connection(net::loop& on, net::tcp_socket socket)
-        : wire(on, std::move(socket))
-        , in(wire)
-    {
-    }
+    connection(net::loop& on, net::tcp_socket socket) : wire(on, std::move(socket)), in(wire) {}
     net::stream wire;
     net::reader in;
     std::string key; // of the peer it leads to
@@ -43,9 +39,7 @@ class lease
 public:
     lease() = default;
     lease(pool& from, std::unique_ptr<connection> it, bool reused)
-        : from_(&from)
-        , it_(std::move(it))
-        , reused_(reused)
+        : from_(&from), it_(std::move(it)), reused_(reused)
     {
     }
     lease(lease&&) = default;
@@ -73,14 +67,17 @@ public:
     pool(net::loop& on, net::resolver& names);
     ~pool();
 
-    // Lends a connection to `to`: an idle one with an equal key that is still silent, else a new one (DNS, TCP, TLS).
+    // Lends a connection to `to`: an idle one with an equal key that is still silent, else a new one (DNS,
+    // TCP, TLS).
     //   until     covers resolving, connecting and the handshake together
-    //   errors    unavailable (not resolved, refused, reset), timeout, upstream_tls: all retry::safe, nothing was sent;
+    //   errors    unavailable (not resolved, refused, reset), timeout, upstream_tls: all retry::safe, nothing
+    //   was sent;
     //             or the interrupt's reason
-    [[nodiscard]] net::task<result<lease>> borrow(const peer& to, net::time_point until, net::interrupt& stop);
+    [[nodiscard]] net::task<result<lease>>
+    borrow(const peer& to, net::time_point until, net::interrupt& stop);
 
     void tick(net::time_point now); // drops what idled too long
-    void clear(); // closes every idle one
+    void clear();                   // closes every idle one
     [[nodiscard]] std::size_t idle_count() const { return idle_total_; }
     [[nodiscard]] std::size_t busy_count() const { return busy_; }
 
@@ -88,7 +85,8 @@ private:
     friend class lease;
     void put_back(std::unique_ptr<connection> it);
     void retire(std::unique_ptr<connection> it);
-    [[nodiscard]] net::task<result<lease>> connect(const peer& to, net::time_point until, net::interrupt& stop);
+    [[nodiscard]] net::task<result<lease>>
+    connect(const peer& to, net::time_point until, net::interrupt& stop);
     [[nodiscard]] net::task<result<void>> tunnel(connection& over, const peer& to, net::interrupt& stop);
 
     net::loop& on_;

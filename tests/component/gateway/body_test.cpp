@@ -12,9 +12,11 @@ using testing::StartsWith;
 
 std::string policy(const scripted_upstream& to, const std::string& more = "")
 {
-    return "listen: 127.0.0.1:0\nadmin: 127.0.0.1:0\nupstreams:\n  up: { kind: dedicated, url: \"" + to.url() +
-           "\", engine: toolkit }\n  llm: { kind: dedicated, url: \"" + to.url() +
-           "\", engine: openai }\nmodels:\n  vit: { task: image-classification, route: [up] }\n  chat: { task: chat-completion, route: [llm] }\n" + more;
+    return "listen: 127.0.0.1:0\nadmin: 127.0.0.1:0\nupstreams:\n  up: { kind: dedicated, url: \"" +
+           to.url() + "\", engine: toolkit }\n  llm: { kind: dedicated, url: \"" + to.url() +
+           "\", engine: openai }\nmodels:\n  vit: { task: image-classification, route: [up] }\n  chat: { "
+           "task: chat-completion, route: [llm] }\n" +
+           more;
 }
 
 const std::string png = "\x89PNG\r\n\x1a\n0000";
@@ -26,7 +28,10 @@ scripted_upstream::script count_bytes()
         if (!scripted_upstream::whole(bytes)) {
             return scripted{};
         }
-        return scripted{scripted_upstream::json("[" + std::to_string(scripted_upstream::body_of(bytes).size()) + "]"), then::read_on};
+        return scripted{
+            scripted_upstream::json("[" + std::to_string(scripted_upstream::body_of(bytes).size()) + "]"),
+            then::read_on
+        };
     };
 }
 
@@ -36,7 +41,9 @@ TEST(Body, KeepsTheConnectionOnBothSides)
     gateway here(policy(up));
     client one = here.connect();
     for (int i = 0; i < 20; ++i) {
-        ASSERT_TRUE(one.send(gateway::post("/models/vit", png + std::string(static_cast<std::size_t>(i), 'x'), "content-type: image/png\r\n")));
+        ASSERT_TRUE(one.send(gateway::post(
+            "/models/vit", png + std::string(static_cast<std::size_t>(i), 'x'), "content-type: image/png\r\n"
+        )));
         const answer got = one.read();
         EXPECT_EQ(got.status, 200) << got.body;
         EXPECT_EQ(got.body, "[" + std::to_string(png.size() + static_cast<std::size_t>(i)) + "]");
@@ -66,7 +73,9 @@ TEST(Body, EveryLengthAroundTheBuffersArrivesWhole)
     client one = here.connect();
     for (const std::size_t edge : {4096UL, 16384UL, 60UL * 1024, 65536UL, 262144UL, 1048576UL}) {
         for (const std::size_t size : {edge - 200, edge - 1, edge, edge + 1}) {
-            ASSERT_TRUE(one.send(gateway::post("/models/vit", png + std::string(size - png.size(), 'x'), "content-type: image/png\r\n")));
+            ASSERT_TRUE(one.send(gateway::post(
+                "/models/vit", png + std::string(size - png.size(), 'x'), "content-type: image/png\r\n"
+            )));
             EXPECT_EQ(one.read().body, "[" + std::to_string(size) + "]");
         }
     }
@@ -79,7 +88,8 @@ TEST(Body, AnyChunkingGivesTheSameBody)
     gateway here(policy(up));
     client one = here.connect();
     for (const std::size_t chunk : {1UL, 3UL, 100UL, 5000UL}) {
-        std::string bytes = "POST /models/vit HTTP/1.1\r\nhost: 127.0.0.1\r\ncontent-type: image/png\r\ntransfer-encoding: chunked\r\n\r\n";
+        std::string bytes = "POST /models/vit HTTP/1.1\r\nhost: 127.0.0.1\r\ncontent-type: "
+                            "image/png\r\ntransfer-encoding: chunked\r\n\r\n";
         const std::string body = png + std::string(9000, 'y');
         for (std::size_t at = 0; at < body.size(); at += chunk) {
             const std::string part = body.substr(at, chunk);
@@ -91,7 +101,8 @@ TEST(Body, AnyChunkingGivesTheSameBody)
         ASSERT_TRUE(one.send(bytes));
         EXPECT_EQ(one.read().body, "[" + std::to_string(body.size()) + "]");
     }
-    EXPECT_THAT(up.requests().front(), HasSubstr("content-length: 9012")) << "sent with its length, whatever the client's framing";
+    EXPECT_THAT(up.requests().front(), HasSubstr("content-length: 9012"))
+        << "sent with its length, whatever the client's framing";
 }
 
 TEST(Body, StreamsASizedUploadWhileItArrives)
@@ -100,9 +111,13 @@ TEST(Body, StreamsASizedUploadWhileItArrives)
     gateway here(policy(up));
     client one = here.connect();
     const std::size_t size = 600'000;
-    ASSERT_TRUE(one.send("POST /models/vit HTTP/1.1\r\nhost: 127.0.0.1\r\ncontent-type: image/png\r\ncontent-length: " + std::to_string(size) + "\r\n\r\n" + png));
+    ASSERT_TRUE(one.send(
+        "POST /models/vit HTTP/1.1\r\nhost: 127.0.0.1\r\ncontent-type: image/png\r\ncontent-length: " +
+        std::to_string(size) + "\r\n\r\n" + png
+    ));
     ASSERT_TRUE(one.send(std::string(100'000, 'z')));
-    EXPECT_TRUE(eventually([&] { return up.pending().size() > 90'000; })) << "the upstream has it before the client has sent the rest";
+    EXPECT_TRUE(eventually([&] { return up.pending().size() > 90'000; }))
+        << "the upstream has it before the client has sent the rest";
     ASSERT_TRUE(one.send(std::string(size - 100'000 - png.size(), 'z')));
     EXPECT_EQ(one.read().body, "[" + std::to_string(size) + "]");
 }
@@ -113,7 +128,11 @@ TEST(Body, AClientThatLeavesMidUploadEndsTheUpstreamRequest)
     gateway here(policy(up));
     {
         client one = here.connect();
-        ASSERT_TRUE(one.send("POST /models/vit HTTP/1.1\r\nhost: 127.0.0.1\r\ncontent-type: image/png\r\ncontent-length: 600000\r\n\r\n" + png + std::string(100'000, 'z')));
+        ASSERT_TRUE(one.send(
+            "POST /models/vit HTTP/1.1\r\nhost: 127.0.0.1\r\ncontent-type: image/png\r\ncontent-length: "
+            "600000\r\n\r\n" +
+            png + std::string(100'000, 'z')
+        ));
         ASSERT_TRUE(eventually([&] { return up.connections() == 1; }));
     }
     EXPECT_TRUE(eventually([&] { return up.closed_by_gateway() == 1; }));
@@ -126,7 +145,8 @@ TEST(Body, ExpectContinueIsAnsweredBeforeTheBody)
     scripted_upstream up(count_bytes());
     gateway here(policy(up));
     client one = here.connect();
-    ASSERT_TRUE(one.send("POST /models/vit HTTP/1.1\r\nhost: 127.0.0.1\r\ncontent-type: image/png\r\nexpect: 100-continue\r\ncontent-length: 12\r\n\r\n"));
+    ASSERT_TRUE(one.send("POST /models/vit HTTP/1.1\r\nhost: 127.0.0.1\r\ncontent-type: image/png\r\nexpect: "
+                         "100-continue\r\ncontent-length: 12\r\n\r\n"));
     ASSERT_TRUE(one.more());
     EXPECT_EQ(one.held(), "HTTP/1.1 100 Continue\r\n\r\n");
     ASSERT_TRUE(one.send(png));
@@ -138,7 +158,8 @@ TEST(Body, TooLargeIsRefusedBeforeItIsRead)
     scripted_upstream up(count_bytes());
     gateway here(policy(up));
     client one = here.connect();
-    ASSERT_TRUE(one.send("POST /models/vit HTTP/1.1\r\nhost: 127.0.0.1\r\ncontent-type: image/png\r\nexpect: 100-continue\r\ncontent-length: 99999999999\r\n\r\n"));
+    ASSERT_TRUE(one.send("POST /models/vit HTTP/1.1\r\nhost: 127.0.0.1\r\ncontent-type: image/png\r\nexpect: "
+                         "100-continue\r\ncontent-length: 99999999999\r\n\r\n"));
     ASSERT_TRUE(one.more());
     EXPECT_THAT(one.held(), StartsWith("HTTP/1.1 413 ")) << "and no 100 before it";
     const answer got = one.read();
@@ -152,7 +173,8 @@ TEST(Body, ASlowBodyIsEnded)
     scripted_upstream up(count_bytes());
     gateway here(policy(up, "limits: { body_grace: 200ms }\n"));
     client one = here.connect();
-    ASSERT_TRUE(one.send("POST /models/vit HTTP/1.1\r\nhost: 127.0.0.1\r\ncontent-type: image/png\r\ncontent-length: 100\r\n\r\nabc"));
+    ASSERT_TRUE(one.send("POST /models/vit HTTP/1.1\r\nhost: 127.0.0.1\r\ncontent-type: "
+                         "image/png\r\ncontent-length: 100\r\n\r\nabc"));
     const answer got = one.read();
     EXPECT_EQ(got.status, 408);
     EXPECT_THAT(got.body, HasSubstr("request_timeout"));
@@ -174,7 +196,8 @@ TEST(Body, BadFramingAnswersOnceAndCloses)
     scripted_upstream up(count_bytes());
     gateway here(policy(up));
     client one = here.connect();
-    ASSERT_TRUE(one.send("POST /models/vit HTTP/1.1\r\nhost: 127.0.0.1\r\ntransfer-encoding: chunked\r\ncontent-length: 4\r\n\r\n2\r\n{}\r\n0\r\n\r\n"
+    ASSERT_TRUE(one.send("POST /models/vit HTTP/1.1\r\nhost: 127.0.0.1\r\ntransfer-encoding: "
+                         "chunked\r\ncontent-length: 4\r\n\r\n2\r\n{}\r\n0\r\n\r\n"
                          "GET /health HTTP/1.1\r\nhost: 127.0.0.1\r\n\r\n"));
     const answer got = one.read();
     EXPECT_EQ(got.status, 400);
@@ -201,8 +224,11 @@ TEST(Body, LargeJsonIsCheckedWholeBeforeAnythingIsSent)
 {
     scripted_upstream up(count_bytes());
     gateway here(policy(up));
-    const std::string good = R"({"model":"chat","messages":[{"role":"user","content":")" + std::string(700'000, 'a') + R"("}]})";
-    EXPECT_EQ(here.ask(gateway::post("/v1/chat/completions", good)).body, "[" + std::to_string(good.size()) + "]");
+    const std::string good =
+        R"({"model":"chat","messages":[{"role":"user","content":")" + std::string(700'000, 'a') + R"("}]})";
+    EXPECT_EQ(
+        here.ask(gateway::post("/v1/chat/completions", good)).body, "[" + std::to_string(good.size()) + "]"
+    );
     std::string bad = good;
     bad.back() = ']';
     const answer got = here.ask(gateway::post("/v1/chat/completions", bad));
@@ -215,7 +241,11 @@ TEST(Body, Http10GetsItsAnswerAndTheEnd)
     scripted_upstream up(count_bytes());
     gateway here(policy(up));
     client one = here.connect();
-    ASSERT_TRUE(one.send("POST /models/vit HTTP/1.0\r\nhost: 127.0.0.1\r\ncontent-type: image/png\r\ncontent-length: 12\r\n\r\n" + png));
+    ASSERT_TRUE(one.send(
+        "POST /models/vit HTTP/1.0\r\nhost: 127.0.0.1\r\ncontent-type: image/png\r\ncontent-length: "
+        "12\r\n\r\n" +
+        png
+    ));
     const answer got = one.read();
     EXPECT_EQ(got.status, 200);
     EXPECT_EQ(got.body, "[12]");

@@ -13,11 +13,12 @@ const std::string png = "\x89PNG\r\n\x1a\n0000";
 
 std::string policy(const std::string& first, const std::string& second, const std::string& fallback = "")
 {
-    return "listen: 127.0.0.1:0\nadmin: 127.0.0.1:0\ntokens: { a: { secret: \"${A}\" }, b: { secret: \"${B}\" } }\nupstreams:\n  one: { kind: serverless, url: \"" + first +
-           "\", tokens: [a, b] }\n  two: { kind: dedicated, url: \"" + second +
+    return "listen: 127.0.0.1:0\nadmin: 127.0.0.1:0\ntokens: { a: { secret: \"${A}\" }, b: { secret: "
+           "\"${B}\" } }\nupstreams:\n  one: { kind: serverless, url: \"" +
+           first + "\", tokens: [a, b] }\n  two: { kind: dedicated, url: \"" + second +
            "\", engine: toolkit }\n  llm: { kind: dedicated, url: \"" + second +
-           "\", engine: openai }\nmodels:\n  org/vit: { task: image-classification, route: [one, two]" + fallback +
-           " }\n  org/chat: { task: chat-completion, route: [one, llm]" + fallback + " }\n";
+           "\", engine: openai }\nmodels:\n  org/vit: { task: image-classification, route: [one, two]" +
+           fallback + " }\n  org/chat: { task: chat-completion, route: [one, llm]" + fallback + " }\n";
 }
 const std::map<std::string, std::string> env{{"A", "hf_aaaaaaaaaa"}, {"B", "hf_bbbbbbbbbb"}};
 
@@ -31,8 +32,8 @@ struct refusal
     std::string why;
     std::string send;
     then next;
-    std::string route;   // x-fourways-route
-    std::size_t asked;   // requests the first upstream saw
+    std::string route; // x-fourways-route
+    std::size_t asked; // requests the first upstream saw
 };
 
 void PrintTo(const refusal& row, std::ostream* out)
@@ -61,20 +62,64 @@ INSTANTIATE_TEST_SUITE_P(
     Router,
     Refusal,
     testing::Values(
-        refusal{"limited, both tokens in turn", scripted_upstream::json(R"({"error":"slow down"})", 429, "retry-after: 30\r\n"), then::read_on, "one(429) one(429) two(200)", 2},
-        refusal{"out of credits, both tokens", scripted_upstream::json(R"({"error":"You have depleted your monthly included credits."})", 402), then::read_on, "one(402) one(402) two(200)", 2},
-        refusal{"both tokens refused", scripted_upstream::json(R"({"error":"Invalid username or password."})", 401), then::read_on, "one(401) one(401) two(200)", 2},
-        refusal{"broken: never the same upstream twice", scripted_upstream::json(R"({"error":"x"})", 500), then::read_on, "one(500) two(200)", 1},
-        refusal{"cold", scripted_upstream::json(R"({"error":"Model x is currently loading","estimated_time":20.0})", 503), then::read_on, "one(503) two(200)", 1},
-        refusal{"not supported", scripted_upstream::json(R"({"error":"Model not supported by provider hf-inference"})", 400), then::read_on, "one(400) two(200)", 1},
+        refusal{
+            "limited, both tokens in turn",
+            scripted_upstream::json(R"({"error":"slow down"})", 429, "retry-after: 30\r\n"),
+            then::read_on,
+            "one(429) one(429) two(200)",
+            2
+        },
+        refusal{
+            "out of credits, both tokens",
+            scripted_upstream::json(R"({"error":"You have depleted your monthly included credits."})", 402),
+            then::read_on,
+            "one(402) one(402) two(200)",
+            2
+        },
+        refusal{
+            "both tokens refused",
+            scripted_upstream::json(R"({"error":"Invalid username or password."})", 401),
+            then::read_on,
+            "one(401) one(401) two(200)",
+            2
+        },
+        refusal{
+            "broken: never the same upstream twice",
+            scripted_upstream::json(R"({"error":"x"})", 500),
+            then::read_on,
+            "one(500) two(200)",
+            1
+        },
+        refusal{
+            "cold",
+            scripted_upstream::json(R"({"error":"Model x is currently loading","estimated_time":20.0})", 503),
+            then::read_on,
+            "one(503) two(200)",
+            1
+        },
+        refusal{
+            "not supported",
+            scripted_upstream::json(R"({"error":"Model not supported by provider hf-inference"})", 400),
+            then::read_on,
+            "one(400) two(200)",
+            1
+        },
         refusal{"reset after the POST was written", "", then::reset, "one(unavailable) two(200)", 1},
-        refusal{"a web page", "HTTP/1.1 200 OK\r\ncontent-type: text/html\r\ncontent-length: 6\r\n\r\n<html>", then::read_on, "one(unavailable) two(200)", 1}
+        refusal{
+            "a web page",
+            "HTTP/1.1 200 OK\r\ncontent-type: text/html\r\ncontent-length: 6\r\n\r\n<html>",
+            then::read_on,
+            "one(unavailable) two(200)",
+            1
+        }
     )
 );
 
 TEST(Fallback, ARejectedRequestGoesNowhereElse)
 {
-    scripted_upstream first(scripted_upstream::always(scripted_upstream::json(R"({"error":"bad picture"})", 422)));
+    scripted_upstream first(
+        scripted_upstream::always(scripted_upstream::json(R"({"error":"bad picture"})", 422))
+    );
     scripted_upstream second(scripted_upstream::always(scripted_upstream::json("[2]")));
     gateway here(policy(first.url(), second.url()), env);
     const answer got = ask(here);
@@ -90,7 +135,11 @@ TEST(Fallback, TheNextTokenOfThePoolIsTriedFirst)
             return scripted{};
         }
         const bool limited = bytes.find("hf_aaaaaaaaaa") != std::string::npos;
-        return scripted{limited ? scripted_upstream::json(R"({"error":"slow down"})", 429, "retry-after: 60\r\n") : scripted_upstream::json("[1]"), then::read_on};
+        return scripted{
+            limited ? scripted_upstream::json(R"({"error":"slow down"})", 429, "retry-after: 60\r\n")
+                    : scripted_upstream::json("[1]"),
+            then::read_on
+        };
     });
     scripted_upstream second(scripted_upstream::always(scripted_upstream::json("[2]")));
     gateway here(policy(first.url(), second.url()), env);
@@ -103,7 +152,9 @@ TEST(Fallback, TheNextTokenOfThePoolIsTriedFirst)
 
 TEST(Fallback, ACoolingUpstreamIsNotHit)
 {
-    scripted_upstream first(scripted_upstream::always(scripted_upstream::json(R"({"error":"slow down"})", 429, "retry-after: 60\r\n")));
+    scripted_upstream first(scripted_upstream::always(
+        scripted_upstream::json(R"({"error":"slow down"})", 429, "retry-after: 60\r\n")
+    ));
     scripted_upstream second(scripted_upstream::always(scripted_upstream::json("[2]")));
     gateway here(policy(first.url(), second.url()), env);
     ask(here);
@@ -115,7 +166,9 @@ TEST(Fallback, ACoolingUpstreamIsNotHit)
 
 TEST(Fallback, TheMostHopefulLastAnswerIsTold)
 {
-    scripted_upstream first(scripted_upstream::always(scripted_upstream::json(R"({"error":"slow down"})", 429, "retry-after: 60\r\n")));
+    scripted_upstream first(scripted_upstream::always(
+        scripted_upstream::json(R"({"error":"slow down"})", 429, "retry-after: 60\r\n")
+    ));
     scripted_upstream second(scripted_upstream::always(scripted_upstream::json(R"({"error":"x"})", 500)));
     gateway here(policy(first.url(), second.url()), env);
     const answer got = ask(here);
@@ -148,7 +201,9 @@ TEST(Fallback, ALargeBodyIsReplayedFromTheSpool)
             return scripted{};
         }
         const std::string body = scripted_upstream::body_of(bytes);
-        return scripted{scripted_upstream::json("[" + std::to_string(std::hash<std::string>{}(body)) + "]"), then::read_on};
+        return scripted{
+            scripted_upstream::json("[" + std::to_string(std::hash<std::string>{}(body)) + "]"), then::read_on
+        };
     });
     gateway here(policy(first.url(), second.url()), env);
     std::string body = png;
@@ -156,14 +211,17 @@ TEST(Fallback, ALargeBodyIsReplayedFromTheSpool)
         body += std::to_string(i * 7919) + ",";
     }
     const answer got = here.ask(gateway::post("/models/org/vit", body, "content-type: image/png\r\n"));
-    EXPECT_EQ(got.body, "[" + std::to_string(std::hash<std::string>{}(body)) + "]") << got.field("x-fourways-route");
+    EXPECT_EQ(got.body, "[" + std::to_string(std::hash<std::string>{}(body)) + "]")
+        << got.field("x-fourways-route");
     EXPECT_EQ(got.field("x-fourways-route"), "one(500) two(200)");
 }
 
 TEST(Fallback, OneClientsAnswerNeverReachesAnother)
 {
     scripted_upstream first([](const std::string& bytes, int) {
-        return scripted_upstream::whole(bytes) ? scripted{scripted_upstream::json("\"" + scripted_upstream::body_of(bytes).substr(12) + "\""), then::read_on} : scripted{};
+        return scripted_upstream::whole(bytes)
+                   ? scripted{scripted_upstream::json("\"" + scripted_upstream::body_of(bytes).substr(12) + "\""), then::read_on}
+                   : scripted{};
     });
     gateway here(policy(first.url(), first.url()), env, 4);
     std::vector<std::thread> crowd;

@@ -14,8 +14,8 @@ const std::string png = "\x89PNG\r\n\x1a\n0000";
 
 std::string policy(const std::string& url, const std::string& more = "")
 {
-    return "listen: 127.0.0.1:0\nadmin: 127.0.0.1:0\nupstreams:\n  up: { kind: dedicated, url: \"" + url + "\", engine: toolkit" + more +
-           " }\nmodels:\n  vit: { task: image-classification, route: [up] }\n";
+    return "listen: 127.0.0.1:0\nadmin: 127.0.0.1:0\nupstreams:\n  up: { kind: dedicated, url: \"" + url +
+           "\", engine: toolkit" + more + " }\nmodels:\n  vit: { task: image-classification, route: [up] }\n";
 }
 
 answer ask(gateway& here)
@@ -25,8 +25,8 @@ answer ask(gateway& here)
 
 struct fault
 {
-    std::string why;   // this row exists
-    std::string send;  // by the upstream, for a whole request
+    std::string why;  // this row exists
+    std::string send; // by the upstream, for a whole request
     then next;
     int status;        // what the client gets
     std::string holds; // in the error
@@ -64,14 +64,58 @@ INSTANTIATE_TEST_SUITE_P(
         fault{"reset before the head", "", then::reset, 502, "unavailable"},
         fault{"no HTTP at all", "hello\r\n\r\n", then::close, 502, "unavailable"},
         fault{"HTTP/0.9", "<html>hi</html>", then::close, 502, "unavailable"},
-        fault{"two lengths", "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 3\r\ncontent-length: 4\r\n\r\n[1]", then::read_on, 502, "unavailable"},
-        fault{"length and chunks", "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 3\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n", then::read_on, 502, "unavailable"},
-        fault{"a protocol switch nobody asked for", "HTTP/1.1 101 Switching Protocols\r\nupgrade: x\r\n\r\n", then::read_on, 502, "unavailable"},
-        fault{"a redirect is never followed", "HTTP/1.1 302 Found\r\nlocation: http://127.0.0.1:1/\r\ncontent-length: 0\r\n\r\n", then::read_on, 502, "upstream_redirect"},
-        fault{"a NUL in a header", "HTTP/1.1 200 OK\r\nx: a\0b\r\ncontent-length: 0\r\n\r\n"s, then::read_on, 502, "unavailable"},
+        fault{
+            "two lengths",
+            "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 3\r\ncontent-length: "
+            "4\r\n\r\n[1]",
+            then::read_on,
+            502,
+            "unavailable"
+        },
+        fault{
+            "length and chunks",
+            "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 3\r\ntransfer-encoding: "
+            "chunked\r\n\r\n0\r\n\r\n",
+            then::read_on,
+            502,
+            "unavailable"
+        },
+        fault{
+            "a protocol switch nobody asked for",
+            "HTTP/1.1 101 Switching Protocols\r\nupgrade: x\r\n\r\n",
+            then::read_on,
+            502,
+            "unavailable"
+        },
+        fault{
+            "a redirect is never followed",
+            "HTTP/1.1 302 Found\r\nlocation: http://127.0.0.1:1/\r\ncontent-length: 0\r\n\r\n",
+            then::read_on,
+            502,
+            "upstream_redirect"
+        },
+        fault{
+            "a NUL in a header",
+            "HTTP/1.1 200 OK\r\nx: a\0b\r\ncontent-length: 0\r\n\r\n"s,
+            then::read_on,
+            502,
+            "unavailable"
+        },
         fault{"silence before the head", "", then::stall, 504, "timeout"},
-        fault{"HTML with 200", "HTTP/1.1 200 OK\r\ncontent-type: text/html\r\ncontent-length: 6\r\n\r\n<html>", then::read_on, 502, "unavailable"},
-        fault{"the client's own fault, in the upstream's words", scripted_upstream::json(R"({"error":"top_k must be positive"})", 400), then::read_on, 400, "top_k must be positive"},
+        fault{
+            "HTML with 200",
+            "HTTP/1.1 200 OK\r\ncontent-type: text/html\r\ncontent-length: 6\r\n\r\n<html>",
+            then::read_on,
+            502,
+            "unavailable"
+        },
+        fault{
+            "the client's own fault, in the upstream's words",
+            scripted_upstream::json(R"({"error":"top_k must be positive"})", 400),
+            then::read_on,
+            400,
+            "top_k must be positive"
+        },
         fault{"500", scripted_upstream::json(R"({"error":"boom"})", 500), then::read_on, 502, "unavailable"}
     )
 );
@@ -114,7 +158,9 @@ TEST(Faults, ARefusedConnectionNamesWhatToDo)
 
 TEST(Faults, BytesBehindTheAnswerCloseTheConnection)
 {
-    scripted_upstream up(scripted_upstream::always(scripted_upstream::json("[1]") + "HTTP/1.1 200 OK\r\ncontent-length: 3\r\n\r\n[2]"));
+    scripted_upstream up(scripted_upstream::always(
+        scripted_upstream::json("[1]") + "HTTP/1.1 200 OK\r\ncontent-length: 3\r\n\r\n[2]"
+    ));
     gateway here(policy(up.url()));
     for (int i = 1; i <= 3; ++i) {
         EXPECT_EQ(ask(here).body, "[1]") << "never the answer that nobody asked for";
@@ -129,7 +175,8 @@ TEST(Faults, AConnectionThatTheUpstreamClosedIsNotUsedAgain)
     for (int i = 1; i <= 5; ++i) {
         EXPECT_EQ(ask(here).body, "[1]");
         EXPECT_EQ(up.connections(), i);
-        ASSERT_TRUE(eventually([&] { return here.idle_connections() == 0; })) << "the closed one is noticed while it idles";
+        ASSERT_TRUE(eventually([&] { return here.idle_connections() == 0; }))
+            << "the closed one is noticed while it idles";
     }
 }
 
@@ -150,11 +197,17 @@ TEST(Faults, InterimResponsesAreSwallowedAndBounded)
 TEST(Faults, AnEarlyAnswerWhileUploadingIsDelivered)
 {
     scripted_upstream up([](const std::string& bytes, int) {
-        return bytes.size() > 70'000 ? scripted{scripted_upstream::json(R"({"error":"too big for me"})", 413), then::keep_open} : scripted{};
+        return bytes.size() > 70'000
+                   ? scripted{scripted_upstream::json(R"({"error":"too big for me"})", 413), then::keep_open}
+                   : scripted{};
     });
     gateway here(policy(up.url()));
     client one = here.connect();
-    ASSERT_TRUE(one.send("POST /models/vit HTTP/1.1\r\nhost: 127.0.0.1\r\ncontent-type: image/png\r\ncontent-length: 1000000\r\n\r\n" + png + std::string(200'000, 'x')));
+    ASSERT_TRUE(one.send(
+        "POST /models/vit HTTP/1.1\r\nhost: 127.0.0.1\r\ncontent-type: image/png\r\ncontent-length: "
+        "1000000\r\n\r\n" +
+        png + std::string(200'000, 'x')
+    ));
     const answer got = one.read();
     EXPECT_EQ(got.status, 413) << got.body;
 }
@@ -175,16 +228,23 @@ TEST(Faults, TheDeadlineIsTheClientsToShorten)
 {
     scripted_upstream up(scripted_upstream::always("", then::stall));
     gateway here(policy(up.url()));
-    const answer got = here.ask(gateway::post("/models/vit", png, "content-type: image/png\r\nx-fourways-timeout: 200ms\r\n"));
+    const answer got =
+        here.ask(gateway::post("/models/vit", png, "content-type: image/png\r\nx-fourways-timeout: 200ms\r\n")
+        );
     EXPECT_EQ(got.status, 504) << got.body;
 }
 
 TEST(Faults, OurTokenNeverComesBack)
 {
     const std::string canary = "hf_CANARY0123456789";
-    scripted_upstream up(scripted_upstream::always(scripted_upstream::json("{\"error\":\"bad token " + canary + "\"}", 500)));
-    const std::string text = "listen: 127.0.0.1:0\nadmin: 127.0.0.1:0\ntokens: { t: { secret: \"${T}\" } }\nupstreams:\n  up: { kind: dedicated, url: \"" +
-                             up.url() + "\", engine: toolkit, token: t }\nmodels:\n  vit: { task: image-classification, route: [up] }\n";
+    scripted_upstream up(
+        scripted_upstream::always(scripted_upstream::json("{\"error\":\"bad token " + canary + "\"}", 500))
+    );
+    const std::string text =
+        "listen: 127.0.0.1:0\nadmin: 127.0.0.1:0\ntokens: { t: { secret: \"${T}\" } }\nupstreams:\n  up: { "
+        "kind: dedicated, url: \"" +
+        up.url() +
+        "\", engine: toolkit, token: t }\nmodels:\n  vit: { task: image-classification, route: [up] }\n";
     gateway here(text, {{"T", canary}});
     for (const std::string& send :
          {scripted_upstream::json("{\"error\":\"bad token " + canary + "\"}", 500),
@@ -196,7 +256,8 @@ TEST(Faults, OurTokenNeverComesBack)
         EXPECT_THAT(got.body, HasSubstr("upstream_leak"));
         EXPECT_THAT(got.head + got.body, testing::Not(HasSubstr(canary)));
     }
-    EXPECT_THAT(up.requests().front(), HasSubstr("authorization: Bearer " + canary)) << "it was sent, so the search above proves something";
+    EXPECT_THAT(up.requests().front(), HasSubstr("authorization: Bearer " + canary))
+        << "it was sent, so the search above proves something";
 }
 
 } // namespace

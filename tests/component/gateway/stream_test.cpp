@@ -17,11 +17,15 @@ std::string policy(const std::string& first, const std::string& second, const st
            "\", engine: openai }\nmodels:\n  chat: { task: chat-completion, route: [one, two] }\n" + more;
 }
 
-const std::string head = "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n";
-const std::string role = R"(data: {"id":"1","object":"chat.completion.chunk","choices":[{"index":0,"delta":{"role":"assistant","content":null}}]})" "\n\n";
+const std::string head =
+    "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n";
+const std::string role =
+    R"(data: {"id":"1","object":"chat.completion.chunk","choices":[{"index":0,"delta":{"role":"assistant","content":null}}]})"
+    "\n\n";
 std::string word(const std::string& text)
 {
-    return R"(data: {"id":"1","object":"chat.completion.chunk","choices":[{"index":0,"delta":{"content":")" + text + "\"}}]}\n\n";
+    return R"(data: {"id":"1","object":"chat.completion.chunk","choices":[{"index":0,"delta":{"content":")" +
+           text + "\"}}]}\n\n";
 }
 const std::string done = "data: [DONE]\n\n";
 std::string chunk(const std::string& bytes)
@@ -64,7 +68,10 @@ TEST(Stream, AConnectionThatIsClosedRightBehindAStreamIsNotLent)
 TEST(Stream, FallsBackBeforeTheFirstContent)
 {
     for (const std::string& bad :
-         {head + chunk(R"(data: {"error":{"message":"Model is overloaded","http_status_code":429}})" "\n\n") + last,
+         {head +
+              chunk(R"(data: {"error":{"message":"Model is overloaded","http_status_code":429}})"
+                    "\n\n") +
+              last,
           head + chunk(role) + chunk("data: {\"error\":\"boom\"}\n\n") + last,
           head + chunk(role)}) {
         scripted_upstream first(scripted_upstream::always(bad, then::close));
@@ -95,7 +102,9 @@ TEST(Stream, NeverAfterIt)
 
 TEST(Stream, SilenceIsFilledAndFallbackStaysPossible)
 {
-    scripted_upstream first([](const std::string& bytes, int) { return scripted_upstream::whole(bytes) ? scripted{"", then::stall} : scripted{}; });
+    scripted_upstream first([](const std::string& bytes, int) {
+        return scripted_upstream::whole(bytes) ? scripted{"", then::stall} : scripted{};
+    });
     scripted_upstream second(scripted_upstream::always(head + chunk(role + word("ok") + done) + last));
     gateway here(policy(first.url(), second.url(), "limits: { waiting_comment: 200ms }\n"));
     client one = here.connect();
@@ -131,7 +140,8 @@ TEST(Stream, AnEventStreamNobodyAskedForIsUnavailable)
 TEST(Stream, AClientThatLeavesFreesTheUpstream)
 {
     scripted_upstream up([](const std::string& bytes, int) {
-        return scripted_upstream::whole(bytes) ? scripted{head + chunk(role + word("a")), then::keep_open} : scripted{};
+        return scripted_upstream::whole(bytes) ? scripted{head + chunk(role + word("a")), then::keep_open}
+                                               : scripted{};
     });
     gateway here(policy(up.url(), up.url()));
     {

@@ -1,4 +1,5 @@
-// The gateway in this process: everything but flags, signals and the admin listener, on port 0, and a client for it.
+// The gateway in this process: everything but flags, signals and the admin listener, on port 0, and a client
+// for it.
 #pragma once
 
 #include "config/load.hpp"
@@ -41,10 +42,7 @@ struct answer
 class client
 {
 public:
-    explicit client(std::uint16_t port)
-        : fd_(connect_to(port))
-    {
-    }
+    explicit client(std::uint16_t port) : fd_(connect_to(port)) {}
     bool send(std::string_view bytes) { return fd_.send(bytes); }
     void close() { fd_.close(); }
     socket_fd& fd() { return fd_; }
@@ -131,18 +129,30 @@ class gateway
 {
 public:
     explicit gateway(
-        const std::string& policy, std::map<std::string, std::string> env = {}, unsigned threads = 1, std::string spool = "/var/tmp"
+        const std::string& policy,
+        std::map<std::string, std::string> env = {},
+        unsigned threads = 1,
+        std::string spool = "/var/tmp"
     )
-        : records_(::open("/dev/null", O_WRONLY | O_CLOEXEC))
-        , writer_(records_.get())
-        , workers_([](auto, auto, const auto&) {}, "/proc/self/exe")
-        , store_({.dir = std::move(spool)})
-        , shared_{.names = names_, .store = store_, .known = known, .workers = workers_, .records = writer_, .version = "test"}
+        : records_(::open("/dev/null", O_WRONLY | O_CLOEXEC)), writer_(records_.get()),
+          workers_([](auto, auto, const auto&) {}, "/proc/self/exe"), store_({.dir = std::move(spool)}),
+          shared_{
+              .names = names_,
+              .store = store_,
+              .known = known,
+              .workers = workers_,
+              .records = writer_,
+              .version = "test"
+          }
     {
-        auto loaded = config::load_text(policy, "policy.yaml", [env = std::move(env)](std::string_view name) -> std::optional<std::string> {
-            const auto at = env.find(std::string(name));
-            return at == env.end() ? std::nullopt : std::optional(at->second);
-        });
+        auto loaded = config::load_text(
+            policy,
+            "policy.yaml",
+            [env = std::move(env)](std::string_view name) -> std::optional<std::string> {
+                const auto at = env.find(std::string(name));
+                return at == env.end() ? std::nullopt : std::optional(at->second);
+            }
+        );
         if (!loaded) {
             for (const auto& each : loaded.error()) {
                 ADD_FAILURE() << config::to_string(each);
@@ -153,8 +163,10 @@ public:
         for (unsigned i = 0; i < threads; ++i) {
             auto& one = units_.emplace_back(std::make_unique<unit>(shared_));
             one->core.now = *snapshot;
-            auto acceptor = i == 0 ? runtime::bind_first(one->core.loop, {.host = "127.0.0.1", .port = 0})
-                                   : runtime::bind_next(one->core.loop, {net::asio::ip::make_address("127.0.0.1"), port_});
+            auto acceptor =
+                i == 0
+                    ? runtime::bind_first(one->core.loop, {.host = "127.0.0.1", .port = 0})
+                    : runtime::bind_next(one->core.loop, {net::asio::ip::make_address("127.0.0.1"), port_});
             port_ = acceptor->local_endpoint().port();
             one->in = std::make_unique<runtime::listener>(one->core, std::move(*acceptor), 0, 1000);
         }
@@ -204,24 +216,27 @@ public:
         one.send(bytes);
         return one.read();
     }
-    static std::string post(const std::string& path, const std::string& body, const std::string& fields = "content-type: application/json\r\n")
+    static std::string post(
+        const std::string& path,
+        const std::string& body,
+        const std::string& fields = "content-type: application/json\r\n"
+    )
     {
-        return "POST " + path + " HTTP/1.1\r\nhost: 127.0.0.1\r\n" + fields + "content-length: " + std::to_string(body.size()) + "\r\n\r\n" + body;
+        return "POST " + path + " HTTP/1.1\r\nhost: 127.0.0.1\r\n" + fields +
+               "content-length: " + std::to_string(body.size()) + "\r\n\r\n" + body;
     }
 
 private:
     struct unit
     {
-        explicit unit(dispatch::process& shared)
-            : core(shared)
-        {
-        }
+        explicit unit(dispatch::process& shared) : core(shared) {}
         dispatch::core core;
         std::unique_ptr<runtime::listener> in;
         std::thread thread;
     };
 
-    std::vector<std::unique_ptr<unit>> units_; // outlives the threads below: they post to its loops to the last
+    std::vector<std::unique_ptr<unit>>
+        units_; // outlives the threads below: they post to its loops to the last
     socket_fd records_;
     telemetry::line_writer writer_;
     net::resolver names_;

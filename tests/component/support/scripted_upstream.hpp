@@ -1,5 +1,5 @@
-// An upstream that does exactly what a test says, byte by byte: a function from the bytes received so far to what to send
-// and what to do then. It counts connections and keeps every request.
+// An upstream that does exactly what a test says, byte by byte: a function from the bytes received so far to
+// what to send and what to do then. It counts connections and keeps every request.
 #pragma once
 
 #include "support/sockets.hpp"
@@ -27,8 +27,7 @@ public:
     // `bytes`: what this connection has received since its last answer; `number`: of the connection, from 1.
     using script = std::function<scripted(const std::string& bytes, int number)>;
 
-    explicit scripted_upstream(script what)
-        : script_(std::move(what))
+    explicit scripted_upstream(script what) : script_(std::move(what))
     {
         auto [fd, port] = listen_somewhere();
         listener_ = std::move(fd);
@@ -83,13 +82,16 @@ public:
     static std::string body_of(const std::string& bytes) { return bytes.substr(bytes.find("\r\n\r\n") + 4); }
     static std::string json(const std::string& body, int status = 200, const std::string& fields = "")
     {
-        return "HTTP/1.1 " + std::to_string(status) + " X\r\ncontent-type: application/json\r\ncontent-length: " +
-               std::to_string(body.size()) + "\r\n" + fields + "\r\n" + body;
+        return "HTTP/1.1 " + std::to_string(status) +
+               " X\r\ncontent-type: application/json\r\ncontent-length: " + std::to_string(body.size()) +
+               "\r\n" + fields + "\r\n" + body;
     }
     // Answers every whole request with `answer`.
     static script always(const std::string& answer, then next = then::read_on)
     {
-        return [answer, next](const std::string& bytes, int) { return whole(bytes) ? scripted{answer, next} : scripted{}; };
+        return [answer, next](const std::string& bytes, int) {
+            return whole(bytes) ? scripted{answer, next} : scripted{};
+        };
     }
 
 private:
@@ -143,9 +145,13 @@ private:
             switch (what.next) {
             case then::read_on:
             case then::keep_open:
-            case then::stall: break;
-            case then::close: return;
-            case then::reset: fd.reset(); return;
+            case then::stall:
+                break;
+            case then::close:
+                return;
+            case then::reset:
+                fd.reset();
+                return;
             }
         }
     }

@@ -18,7 +18,8 @@
 
 namespace gw::test {
 
-inline constexpr std::chrono::seconds patience{20}; // far beyond what anything here takes, sanitizers included
+inline constexpr std::chrono::seconds patience{20
+}; // far beyond what anything here takes, sanitizers included
 
 class socket_fd
 {

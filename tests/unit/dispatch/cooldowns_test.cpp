@@ -402,8 +402,8 @@ TEST_F(cooldowns_test, a_recent_failure_is_remembered_for_ten_seconds_even_after
 
 TEST_F(cooldowns_test, the_count_of_marks_is_exact_after_any_history)
 {
-    // the counts must come back to zero with the marks, or the lock-free path is gone for ever (or worse, a mark
-    // is not seen).
+    // the counts must come back to zero with the marks, or the lock-free path is gone for ever (or worse, a
+    // mark is not seen).
     std::mt19937 any(4711);
     const verdict kinds[] = {
         ok(),
