@@ -88,8 +88,7 @@ class supervisor
 public:
     using answer_fn = std::move_only_function<void(result<ready_worker>)>;
 
-    //   executable   this binary, whose main() calls run_launcher(); /proc/self/exe: also when the file is
-    //   replaced
+    //   executable   this binary, whose main() calls run_launcher(); best /proc/self/exe
     supervisor(log_fn log, std::string executable, const rhythm& times = {});
     supervisor(const supervisor&) = delete;
     supervisor& operator=(const supervisor&) = delete;
@@ -98,10 +97,9 @@ public:
     // Makes it ready: `then` is called exactly once, on the supervisor's thread (after stop(): on the
     // caller's, at once). However many ask, one process starts. A start is not given up when those who asked
     // have left.
-    //   unavailable   it ended or was not ready in time (the next call starts another, after a rest); it
-    //   rests
-    //                 after crashes or is marked down (with retry_after); a reload removed it; the gateway
-    //                 stops. `text` names it and says where its last lines are, `detail` has them
+    //   unavailable   it ended or was not ready in time (the next call starts another, after a rest);
+    //                 it rests after crashes or is marked down (with retry_after); a reload removed it;
+    //                 the gateway stops. `text` names it and says where its last lines are, which `detail` has
     //   warming       more than max_waiting wait already (with retry_after)
     void ensure(const config::upstream& to, std::string_view model, answer_fn then);
 
