@@ -99,7 +99,7 @@ public:
     // have left.
     //   unavailable   it ended or was not ready in time (the next call starts another, after a rest);
     //                 it rests after crashes or is marked down (with retry_after); a reload removed it;
-    //                 the gateway stops. `text` names it and says where its last lines are, which `detail` has
+    //                 the gateway stops. `text` names it and says where its lines are, `detail` has them
     //   warming       more than max_waiting wait already (with retry_after)
     void ensure(const config::upstream& to, std::string_view model, answer_fn then);
 
