@@ -156,7 +156,6 @@ net::task<std::optional<verdict>> dispatched::attempt(const attempts::try_it& wh
         .task = plan_.task
     };
     const adapters::adapter& tongue = adapters::adapter_for(*candidate.to);
-    worker_.give_back();
     mode_ = mode::none;
     told_ = false;
     connected_ = false;
@@ -823,10 +822,8 @@ verdict dispatched::lost(const failure& what)
     if (what.from == origin::client) {
         client_fault_ = what;
     } else if (worker_ && !stop_.fired()) {
+        // The supervisor looks whether it lives.
         here_.all.workers.lost(*target_.to, target_.model, worker_.where().generation);
-    }
-    if (worker_ && !client_fault_ && !stop_.fired()) {
-        here_.all.workers.lost(*target_.to, target_.model, worker_.where().generation); // it looks whether it lives
     }
     verdict made = classify_transport(what, connected_, exchange_ && exchange_->wrote_any());
     if (made.status == 0) {
