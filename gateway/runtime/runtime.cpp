@@ -84,6 +84,7 @@ private:
     std::pair<bool, std::string> reload(std::string_view because);
     void publish(const std::shared_ptr<const dispatch::snapshot>& next);
     void drain();
+    void cut(std::string_view why);
     void stop_cores();
     std::string metrics();
     std::string workers_json() const;
@@ -250,9 +251,7 @@ void runtime::parts::wait_for_signals()
         if (which == SIGHUP) {
             (void)reload("SIGHUP");
         } else if (draining_) {
-            log(level::warning, "second signal: ending now");
-            control_.stop();
-            return;
+            cut("second signal: what is left is cut");
         } else {
             drain();
         }
@@ -370,19 +369,29 @@ void runtime::parts::drain()
     }
     drain_limit_.expires_after(settings_->limits.drain);
     drain_limit_.async_wait([this](net::error_code ec) {
-        if (ec) {
-            return;
+        if (!ec) {
+            cut("the drain limit is over; what is left is cut");
         }
-        log(level::warning, "the drain limit is over; what is left is cut");
-        for (auto& each : units_) {
-            each->core.loop.post([&mine = *each] {
-                for (auto& one : mine.listeners) {
-                    one->abort();
-                }
-            });
+    });
+}
+
+// Requests end as if their clients had left, each with its record; whatever does not end soon is not waited
+// for.
+void runtime::parts::cut(std::string_view why)
+{
+    log(level::warning, why);
+    for (auto& each : units_) {
+        each->core.loop.post([&mine = *each] {
+            for (auto& one : mine.listeners) {
+                one->abort();
+            }
+        });
+    }
+    drain_limit_.expires_after(std::chrono::seconds(2));
+    drain_limit_.async_wait([this](net::error_code ec) {
+        if (!ec) {
+            control_.stop();
         }
-        drain_limit_.expires_after(std::chrono::seconds(2));
-        drain_limit_.async_wait([this](net::error_code) { control_.stop(); });
     });
 }
 
