@@ -213,7 +213,8 @@ std::string explained(std::string_view why, std::string_view line)
     if (why == YAML::ErrorMsg::END_OF_SEQ_FLOW) {
         return "a `[` before here is not closed";
     }
-    if (why == YAML::ErrorMsg::UNKNOWN_ANCHOR || why == YAML::ErrorMsg::ALIAS_NOT_FOUND) {
+    // yaml-cpp 0.8 adds the anchor's name.
+    if (why.starts_with(YAML::ErrorMsg::UNKNOWN_ANCHOR) || why == YAML::ErrorMsg::ALIAS_NOT_FOUND) {
         return "a `*` without quotes begins an alias; for the pattern write \"*\"";
     }
     return std::string(why);
