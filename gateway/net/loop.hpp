@@ -17,7 +17,7 @@ public:
     loop(const loop&) = delete;
     loop& operator=(const loop&) = delete;
 
-    // Runs until stop(), or until nothing is left to do after release().
+    // Runs until stop().
     void run();
     void stop() { io.stop(); } // any thread
 

@@ -100,7 +100,7 @@ TEST(Stream, NeverAfterIt)
     EXPECT_TRUE(here.ask(gateway::post("/v1/chat/completions", asked)).whole);
 }
 
-TEST(Stream, SilenceIsFilledAndFallbackStaysPossible)
+TEST(Stream, SilenceIsFilledWithComments)
 {
     scripted_upstream first([](const std::string& bytes, int) {
         return scripted_upstream::whole(bytes) ? scripted{"", then::stall} : scripted{};
