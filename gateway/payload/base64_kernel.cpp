@@ -1,30 +1,20 @@
 #include "payload/base64_kernel.hpp"
 
+#include "payload/base64_vector.hpp"
+
 #include <array>
 #include <bit>
 #include <cstring>
-#include <string_view>
+#include <vector>
 
 namespace gw::payloads {
 namespace {
-
-constexpr std::string_view alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-static_assert(alphabet.size() == 64);
 
 // Two characters for each value of twelve bits.
 constexpr auto pairs = [] {
     std::array<std::array<char, 2>, 4096> made{};
     for (std::size_t value = 0; value < made.size(); ++value) {
-        made[value] = {alphabet[value >> 6U], alphabet[value & 63U]};
-    }
-    return made;
-}();
-
-constexpr auto values = [] {
-    std::array<std::uint8_t, 256> made{};
-    made.fill(0xff);
-    for (std::size_t value = 0; value < alphabet.size(); ++value) {
-        made[static_cast<unsigned char>(alphabet[value])] = static_cast<std::uint8_t>(value);
+        made[value] = {base64_alphabet[value >> 6U], base64_alphabet[value & 63U]};
     }
     return made;
 }();
@@ -36,8 +26,9 @@ constexpr auto shifted = [] {
     std::array<std::array<std::uint32_t, 256>, 4> made{};
     for (std::size_t place = 0; place < 4; ++place) {
         for (std::size_t byte = 0; byte < 256; ++byte) {
-            made[place][byte] =
-                values[byte] == 0xff ? bad : static_cast<std::uint32_t>(values[byte]) << (6U * (3U - place));
+            made[place][byte] = base64_values[byte] == 0xff
+                                    ? bad
+                                    : static_cast<std::uint32_t>(base64_values[byte]) << (6U * (3U - place));
         }
     }
     return made;
@@ -131,14 +122,35 @@ const base64_kernel& portable_kernel()
     return kernel;
 }
 
+std::span<const base64_kernel* const> kernels()
+{
+    static const auto found = [] {
+        std::vector<const base64_kernel*> made;
+#if defined(__x86_64__)
+        // The compiler's run-time asks the processor, and the system whether it saves the registers.
+        if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+            __builtin_cpu_supports("avx512vbmi")) {
+            made.push_back(&avx512_kernel);
+        }
+        if (__builtin_cpu_supports("avx2")) {
+            made.push_back(&avx2_kernel);
+        }
+#endif
+        made.push_back(&portable_kernel());
+        return made;
+    }();
+    return found;
+}
+
 const base64_kernel& best_kernel()
 {
-    return portable_kernel();
+    static const base64_kernel& best = *kernels().front();
+    return best;
 }
 
 std::uint8_t base64_value(char character)
 {
-    return values[static_cast<unsigned char>(character)];
+    return base64_values[static_cast<unsigned char>(character)];
 }
 
 } // namespace gw::payloads

@@ -5,6 +5,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <span>
 
 namespace gw::payloads {
 
@@ -25,7 +26,10 @@ struct base64_kernel
 // Twelve bits at a time out of tables; runs everywhere.
 [[nodiscard]] const base64_kernel& portable_kernel();
 
-// The one that this machine runs best; chosen once.
+// All that this machine can run, the fastest first; the portable one is always the last.
+[[nodiscard]] std::span<const base64_kernel* const> kernels();
+
+// The first of them; chosen once.
 [[nodiscard]] const base64_kernel& best_kernel();
 
 // The six bits of a character of the standard alphabet, 0xff for every other byte.
