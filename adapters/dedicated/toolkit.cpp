@@ -12,9 +12,8 @@
 namespace gw::adapters::dedicated {
 namespace {
 
-// Its table of Content-Types for payloads, in the spelling that canonical() gives; AMR-WB is known in
-// capitals only.
-constexpr std::array<std::string_view, 18> payload_types{
+// Its table of Content-Types for payloads, in the spelling that canonical() gives.
+constexpr std::array<std::string_view, 19> payload_types{
     "image/png",
     "image/jpeg",
     "image/tiff",
@@ -33,13 +32,11 @@ constexpr std::array<std::string_view, 18> payload_types{
     "audio/webm",
     "audio/m4a",
     "audio/amr",
+    "audio/AMR-WB",
 };
 
 std::string spelling(std::string_view media_type)
 {
-    if (media_type == "audio/amr-wb") {
-        return "audio/AMR-WB";
-    }
     return std::ranges::find(payload_types, media_type) != payload_types.end() ? std::string(media_type)
                                                                                : std::string{};
 }

@@ -3,6 +3,7 @@
 #include "dispatch/classify_transport.hpp"
 #include "payload/tasks.hpp"
 #include "telemetry/log.hpp"
+#include "wire/field.hpp"
 #include "wire/json_scan.hpp"
 
 #include <algorithm>
@@ -330,12 +331,15 @@ net::task<std::optional<verdict>> dispatched::converse()
     }
 }
 
-std::string dispatched::request_text(const adapters::exchange_request& what) const
+// nullopt when some value would end its line: the one place where every head for an upstream passes.
+std::optional<std::string> dispatched::request_text(const adapters::exchange_request& what) const
 {
     const upstream::peer& peer = worker_peer_ && target_.to->run ? *worker_peer_ : now_->peers.at(target_.to);
     std::string text;
     text.reserve(512);
-    const auto line = [&text](std::string_view name, std::string_view value) {
+    bool clean = std::ranges::all_of(what.path, [](char c) { return c > 0x20 && c < 0x7f; });
+    const auto line = [&](std::string_view name, std::string_view value) {
+        clean = clean && wire::valid_value(value);
         text += name;
         text += value;
         text += "\r\n";
@@ -367,7 +371,7 @@ std::string dispatched::request_text(const adapters::exchange_request& what) con
         line("content-length: ", std::to_string(what.body.length()));
     }
     text += "\r\n";
-    return text;
+    return clean ? std::optional(std::move(text)) : std::nullopt;
 }
 
 net::task<std::optional<verdict>> dispatched::send(adapters::exchange_request what)
@@ -375,6 +379,10 @@ net::task<std::optional<verdict>> dispatched::send(adapters::exchange_request wh
     co_await end_exchange();
     const upstream::peer& peer = target_.to->run ? *worker_peer_ : now_->peers.at(target_.to);
     const auto& limits = target_.to->timeout;
+    std::optional<std::string> head = request_text(what);
+    if (!head) {
+        co_return misuse("a head with a line break or another control byte in it");
+    }
 
     auto lease = co_await here_.pool.borrow(peer, net::clock::now() + limits.connect, stop_);
     if (!lease) {
@@ -394,9 +402,8 @@ net::task<std::optional<verdict>> dispatched::send(adapters::exchange_request wh
     }
     bounds.head.max_bytes = now_->policy->limits.response_header_bytes;
     bounds.head.max_fields = now_->policy->limits.response_header_fields;
-    std::string head = request_text(what);
     exchange_ = std::make_unique<upstream::exchange>(std::move(*lease), stop_, bounds);
-    auto sent = co_await exchange_->send(std::move(head), std::move(what.body), body_.from());
+    auto sent = co_await exchange_->send(std::move(*head), std::move(what.body), body_.from());
     if (!sent) {
         co_return lost(sent.error());
     }

@@ -92,7 +92,7 @@ private:
     [[nodiscard]] verdict lost(const failure& what);
     [[nodiscard]] bool leaks(std::string_view bytes) const;
     [[nodiscard]] verdict leaked();
-    [[nodiscard]] std::string request_text(const adapters::exchange_request& what) const;
+    [[nodiscard]] std::optional<std::string> request_text(const adapters::exchange_request& what) const;
 
     core& here_;
     std::shared_ptr<const snapshot> now_;

@@ -1,5 +1,7 @@
 #include "payload/media_type.hpp"
 
+#include "wire/field.hpp"
+
 #include <algorithm>
 #include <array>
 #include <cctype>
@@ -146,6 +148,15 @@ std::string_view look_up(auto& table, std::string_view heard)
 {
     const auto found = std::ranges::find(table, heard, &spelling::heard);
     return found != table.end() ? found->known : std::string_view{};
+}
+
+// RFC 9110 section 8.3.1. What is no media type may hold line breaks and quotes, and this goes into heads and
+// data: URLs.
+bool is_media_type(std::string_view bare_type)
+{
+    const auto slash = bare_type.find('/');
+    return slash != std::string_view::npos && wire::valid_name(bare_type.substr(0, slash)) &&
+           wire::valid_name(bare_type.substr(slash + 1));
 }
 
 bool says_nothing(std::string_view type)
@@ -335,7 +346,7 @@ std::string_view sniff(std::string_view first_bytes, modality wanted)
 std::string canonical(std::string_view content_type, modality wanted)
 {
     std::string type = bare(content_type);
-    if (says_nothing(type) || !type.contains('/')) {
+    if (says_nothing(type) || !is_media_type(type)) {
         return {};
     }
     if (const auto known = look_up(spellings, type); !known.empty()) {

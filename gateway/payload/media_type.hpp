@@ -23,7 +23,7 @@ inline constexpr std::size_t sniff_bytes = 64;
 // relatives look up: `audio/mp3` is `audio/mpeg`, `audio/mp4` is `audio/m4a`, `image/jpg` is `image/jpeg`.
 // With an audio task, containers with a video label (`video/webm`) get their audio name.
 // "" for what tells nothing about a payload: empty, application/octet-stream, curl's
-// application/x-www-form-urlencoded.
+// application/x-www-form-urlencoded, and whatever is no `type/subtype` of two tokens.
 [[nodiscard]] std::string canonical(std::string_view content_type, modality wanted = modality::any);
 
 // The modality of a canonical media type: `image/png` is image; any for what is none of image, audio, video,

@@ -236,6 +236,31 @@ TEST(Body, LargeJsonIsCheckedWholeBeforeAnythingIsSent)
     EXPECT_EQ(up.requests().size(), 1U);
 }
 
+// A media type that the client names inside JSON travels as Content-Type, in both directions and into data:
+// URLs.
+TEST(Body, AMediaTypeInJsonEndsNoLineOfAHead)
+{
+    scripted_upstream up(count_bytes());
+    gateway here(
+        "listen: 127.0.0.1:0\nadmin: 127.0.0.1:0\ntokens: { a: { secret: \"${A}\" } }\nupstreams:\n  up: { "
+        "kind: serverless, url: \"" +
+            up.url() + "\", token: a }\nmodels:\n  org/vit: { task: image-classification, route: [up] }\n",
+        {{"A", "hf_aaaaaaaaaa"}}
+    );
+    for (const std::string inputs :
+         {R"({"base64":"iVBORw0KGgowMDAw","media_type":"image/png\r\nx-evil: 1"})",
+          R"("data:image/png\u000d\u000ax-evil: 1;base64,iVBORw0KGgowMDAw")"}) {
+        const answer got =
+            here.ask(gateway::post("/v1/inference", R"({"model":"org/vit","inputs":)" + inputs + "}"));
+        EXPECT_NE(got.status, 0);
+    }
+    ASSERT_FALSE(up.requests().empty());
+    for (const std::string& each : up.requests()) {
+        EXPECT_THAT(each, testing::Not(HasSubstr("evil")));
+        EXPECT_THAT(each, HasSubstr("content-type: image/png\r\n"));
+    }
+}
+
 TEST(Body, Http10GetsItsAnswerAndTheEnd)
 {
     scripted_upstream up(count_bytes());

@@ -103,7 +103,7 @@ TEST(toolkit, spellings_of_its_table_only)
              {"image/jpeg", "image-classification", "image/jpeg"},
              {"image/webp", "image-classification", "image/webp"},
              {"audio/flac", "automatic-speech-recognition", "audio/flac"},
-             {"audio/amr-wb", "automatic-speech-recognition", "audio/AMR-WB"},
+             {"audio/AMR-WB", "automatic-speech-recognition", "audio/AMR-WB"},
              {"audio/m4a", "automatic-speech-recognition", "audio/m4a"},
              {"image/heic", "image-classification", "application/json"}, // not in its table
              {"video/mp4", "image-classification", "application/json"},
@@ -121,7 +121,7 @@ TEST(toolkit, spellings_of_its_table_only)
     }
     // canonical() speaks this table's language
     for (const std::string_view type :
-         {"audio/mp3", "audio/mp4", "image/jpg", "audio/x-wav", "audio/amr", "AUDIO/WAV"}) {
+         {"audio/mp3", "audio/mp4", "image/jpg", "audio/x-wav", "audio/amr", "audio/amr-wb", "AUDIO/WAV"}) {
         const auto asked = raw(some_bytes(9), payloads::canonical(type), "automatic-speech-recognition");
         EXPECT_NE(sent(asked->asked, at(to, asked->asked)).content_type, "application/json") << type;
     }

@@ -119,6 +119,27 @@ TEST(canonical, spellings)
     EXPECT_EQ(canonical("video/mp4", modality::video), "video/mp4");
 }
 
+// It goes into a Content-Type and into a data: URL, and may come from inside a JSON body.
+TEST(canonical, what_is_no_media_type_is_none)
+{
+    for (const std::string_view bad :
+         {"image/png\r\nx-evil: 1",
+          "image/png\nx: 1",
+          "image/p\"ng",
+          "image/p\\ng",
+          "image/p ng",
+          "image/",
+          "/png",
+          "/",
+          "image/png/x",
+          "image\xc3\xa9/png",
+          "image/png, text/html"}) {
+        EXPECT_EQ(canonical(bad), "") << bad;
+    }
+    EXPECT_EQ(canonical(std::string_view("image/p\0ng", 10)), "");
+    EXPECT_EQ(canonical("model/vnd.x+y; a=\"b\""), "model/vnd.x+y");
+}
+
 TEST(canonical, what_sniffing_says_is_canonical)
 {
     for (const auto type :
