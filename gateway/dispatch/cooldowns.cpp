@@ -24,14 +24,16 @@ std::uint64_t hash_of(std::string_view text)
     return std::hash<std::string_view>{}(text);
 }
 
-// What is cooled down together: everything behind one origin. A worker is a process for each model, and an
-// upstream whose host is not known yet is only itself. Never 0.
+// What is cooled down together: everything behind one origin and base path (one host may carry several services).
+// A worker is a process for each model, and an upstream whose host is not known yet is only itself. Never 0.
 std::uint64_t place_of(const subject& who)
 {
     if (who.to->run) {
         return mix(who.to->id, hash_of(who.model)) | 1U;
     }
-    return (who.to->at.origin.empty() ? mix(who.to->id, 1) : hash_of(who.to->at.origin)) | 1U;
+    return (who.to->at.origin.empty() ? mix(who.to->id, 1)
+                                      : mix(hash_of(who.to->at.origin), hash_of(who.to->at.base_path))) |
+           1U;
 }
 
 // Credits belong to whoever is billed.

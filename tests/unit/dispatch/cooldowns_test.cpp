@@ -262,6 +262,16 @@ TEST_F(cooldowns_test, what_a_token_learned_follows_its_secret_not_its_name)
     EXPECT_EQ(rest(who(router, &rotated)), 0ms);
 }
 
+TEST_F(cooldowns_test, two_services_behind_one_host_are_two)
+{
+    config::upstream& other = w.upstream("other", config::kind::dedicated, {&acme});
+    other.at.origin = vit.at.origin;
+    other.at.base_path = "/other";
+    learn(who(vit, &acme), limited(10s));
+    EXPECT_EQ(rest(who(vit, &acme)), 10s);
+    EXPECT_EQ(rest(who(other, &acme)), 0ms);
+}
+
 TEST_F(cooldowns_test, what_an_origin_did_follows_the_origin_not_the_upstreams_name)
 {
     config::upstream& twin = w.dedicated("twin");
