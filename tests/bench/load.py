@@ -1,0 +1,197 @@
+"""What is asked for, and the programs that ask: wrk, h2load, and two clients of our own for streams and slow uploads."""
+
+import asyncio
+import base64
+import dataclasses
+import json
+import os
+import re
+import resource
+import subprocess
+
+from peers import DESCRIPTORS, KEY, LOAD_CORE, TOOLS, pinned
+
+TYPES = {"json": "application/json", "png": "image/png"}
+
+
+@dataclasses.dataclass(frozen=True)
+class Request:
+    """One POST; `.bytes` as it goes over the wire."""
+
+    path: str
+    body: bytes
+    media_type: str = TYPES["json"]
+
+    @property
+    def fields(self):
+        return {"Content-Type": self.media_type, "Authorization": f"Bearer {KEY}"}
+
+    @property
+    def bytes(self):
+        fields = {"Host": "127.0.0.1", **self.fields, "Content-Length": len(self.body)}
+        return f"POST {self.path} HTTP/1.1\r\n{''.join(f'{name}: {value}{chr(13)}{chr(10)}' for name, value in fields.items())}\r\n".encode() + self.body
+
+
+def chat(model="chat", **more):
+    """1 KB."""
+    return Request("/v1/chat/completions", json.dumps(
+        {"model": model, **more, "messages": [{"role": "user", "content": "lorem ipsum dolor sit amet " * 36}], "max_tokens": 300},
+        separators=(",", ":"),
+    ).encode())
+
+
+def png(size):
+    """Bytes that are sniffed as a picture and compress badly; the same in every run."""
+    import hashlib
+
+    blocks = (hashlib.sha512(str(i).encode()).digest() for i in range(size // 64 + 1))
+    return b"\x89PNG\r\n\x1a\n" + b"".join(blocks)[: size - 8]
+
+
+def raw(model, size):
+    return Request(f"/models/{model}", png(size), TYPES["png"])
+
+
+def as_json(model, size):
+    return Request(f"/models/{model}", b'{"inputs":"' + base64.b64encode(png(size)) + b'"}')
+
+
+def as_sent(size):
+    """The base64 JSON that Fourways makes of raw(..., size)."""
+    return as_json("", size).body[:-1] + b',"parameters":{}}'
+
+
+def body_sum(body):
+    """What tests/bench/answers.hpp computes."""
+    value, mask = 0, (1 << 64) - 1
+    for at in range(0, len(body), 8):
+        word = int.from_bytes(body[at : at + 8], "little")
+        value = ((value << 5 & mask | value >> 59) + word) & mask
+    return f"{len(body)}-{value}"
+
+
+# ---- programs ----
+
+
+def run(*command, timeout=120, **how):
+    done = subprocess.run(pinned(LOAD_CORE, *command), capture_output=True, text=True, timeout=timeout, check=False, **how)
+    if done.returncode != 0:
+        raise SystemExit(f"{command[0]} failed:\n{done.stdout[-2000:]}{done.stderr[-2000:]}")
+    return done.stdout
+
+
+def number(text):
+    value, unit = re.fullmatch(r"([\d.]+)(us|ms|s|m)", text).groups()
+    return float(value) * {"us": 0.001, "ms": 1, "s": 1000, "m": 60_000}[unit]
+
+
+def wrk(folder, port, request, connections, seconds, tls=False):
+    """-> {requests, rps, p50, p99 in ms}; every answer has to be a 200."""
+    body = folder / "wrk.body"
+    body.write_bytes(request.body)
+    script = folder / "wrk.lua"
+    script.write_text(
+        f'local file = io.open("{body}", "rb")\nwrk.method, wrk.path, wrk.body = "POST", "{request.path}", file:read("*a")\nfile:close()\n'
+        + "".join(f'wrk.headers["{name}"] = "{value}"\n' for name, value in request.fields.items())
+    )
+    url = f"{'https' if tls else 'http'}://127.0.0.1:{port}{request.path}"
+    for patience in (1, 4):  # a machine that is busy otherwise may answer nothing in a short while
+        text = run("wrk", "-t1", f"-c{connections}", f"-d{seconds * patience}s", "--timeout", "20s", "--latency", "-s", script, url)
+        if not re.search(r"\b0 requests in", text):
+            break
+    if wrong := re.findall(r"Non-2xx.*|Socket errors.*", text):
+        raise SystemExit(f"wrk at port {port}: {' '.join(wrong)}")
+    return {
+        "requests": int(re.search(r"(\d+) requests in", text)[1]),
+        "rps": float(re.search(r"Requests/sec:\s+([\d.]+)", text)[1]),
+        "p50": number(re.search(r"50%\s+(\S+)", text)[1]),
+        "p99": number(re.search(r"99%\s+(\S+)", text)[1]),
+    }
+
+
+def h2load(folder, port, request, connections, rate, seconds):
+    """The same at a fixed rate, from h2load's log: latency without the queue that a full load makes."""
+    body, log = folder / "h2load.body", folder / "h2load.tsv"
+    body.write_bytes(request.body)
+    log.unlink(missing_ok=True)
+    per_connection = max(1, round(rate / connections))
+    fields = [word for name, value in request.fields.items() for word in ("-H", f"{name}: {value}")]
+    total = per_connection * connections * seconds
+    run("h2load", "--h1", "-t1", f"-c{connections}", f"-n{total}", f"--rps={per_connection}", f"--log-file={log}", "-d", body, *fields,
+        f"http://127.0.0.1:{port}{request.path}")
+    times = sorted(int(line.split("\t")[2]) / 1000 for line in log.read_text().splitlines() if line.split("\t")[1] == "200")
+    if len(times) < total * 0.99:
+        raise SystemExit(f"h2load at port {port}: {len(times)} of {total} answers are good")
+    return {"requests": len(times), "p50": times[len(times) // 2], "p99": times[len(times) * 99 // 100]}
+
+
+class Streams:
+    """tests/bench/streams.cpp: `with` opens them all; flow() waits for the counted time; leave() closes them."""
+
+    def __init__(self, folder, port, count, seconds, behind, request):
+        file = folder / "streams.request"
+        file.write_bytes(request.bytes)
+        self.process = subprocess.Popen(
+            pinned(LOAD_CORE, TOOLS / "bench_streams", port, count, seconds, behind.port, file),
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+        )
+        assert json.loads(self.process.stdout.readline()) == {"flowing": True}
+
+    def flow(self):
+        return json.loads(self.process.stdout.readline())["counted"]
+
+    def leave(self):
+        told, _ = self.process.communicate("\n", timeout=60)
+        return json.loads(told)
+
+
+# ---- asyncio: many slow clients cost little ----
+
+
+async def answer_of(reader):
+    head = await reader.readuntil(b"\r\n\r\n")
+    length = int(re.search(rb"(?i)content-length: (\d+)", head)[1])
+    return int(head.split()[1]), await reader.readexactly(length)
+
+
+async def upload_slowly(port, request, per_second):
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    data, step = request.bytes, per_second // 16
+    began = asyncio.get_running_loop().time()
+    for i, at in enumerate(range(0, len(data), step)):
+        await asyncio.sleep(max(0, began + i / 16 - asyncio.get_running_loop().time()))
+        writer.write(data[at : at + step])
+        await writer.drain()
+    status, body = await answer_of(reader)
+    writer.close()
+    return status, body
+
+
+async def upload_all(port, request, count, per_second):
+    return await asyncio.gather(*(upload_slowly(port, request, per_second) for _ in range(count)))
+
+
+async def hold(port, request, count, when_held):
+    """Opens `count` streams that stay silent behind their first event; -> when_held()."""
+    writers = []
+    for _ in range(count):
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(request.bytes)
+        writers.append((reader, writer))
+        if len(writers) % 100 == 0:
+            await reader.readuntil(b"data: ")
+    for reader, _ in writers[-1:]:
+        await reader.readuntil(b"data: ") if count % 100 else None
+    told = await when_held()
+    for _, writer in writers:
+        writer.close()
+    return told
+
+
+def open_files():
+    """Lets this process and the proxies it starts open what the system allows."""
+    resource.setrlimit(resource.RLIMIT_NOFILE, (DESCRIPTORS, DESCRIPTORS))
+
+
+def pin_to_load_core():
+    os.sched_setaffinity(0, {LOAD_CORE})

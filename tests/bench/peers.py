@@ -1,0 +1,185 @@
+"""The processes that are measured, and what stands behind them: each started pinned, found by port, timed by the kernel's accounting."""
+
+import json
+import os
+import pathlib
+import resource
+import socket
+import subprocess
+import time
+
+TOP = pathlib.Path(__file__).resolve().parents[2]
+BUILD = TOP / "build" / "bench"
+FOURWAYS = pathlib.Path(os.environ.get("FOURWAYS_BIN", TOP / "build" / "release" / "fourways"))
+TOOLS = TOP / "build" / "release" / "tests" / "bench"
+
+CORES = sorted(os.sched_getaffinity(0))
+PROXY_CORE, LOAD_CORE = CORES[0], CORES[-1]
+
+DESCRIPTORS = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+CONNECTIONS = min(20_000, DESCRIPTORS // 2 - 100)  # what a proxy may hold: each takes a descriptor on either side
+
+KEY = "hf_" + "b" * 34  # the client's; the upstream's token differs
+TOKEN = "hf_" + "t" * 34
+
+
+def free_port():
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        return one.getsockname()[1]
+
+
+def pinned(core, *command):
+    return ["taskset", "-c", str(core), *map(str, command)]
+
+
+class Process:
+    """A program on one core; `.port` where it listens."""
+
+    def __init__(self, name, core, command, port, folder, env=None):
+        self.name, self.port = name, port
+        self.log = open(folder / f"{name}.log", "wb")  # noqa: SIM115  (closed by stop)
+        self.process = subprocess.Popen(
+            pinned(core, *command), stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=self.log, env=env, cwd=folder
+        )
+        deadline = time.monotonic() + 20
+        while True:
+            try:
+                socket.create_connection(("127.0.0.1", port), 1).close()
+                break
+            except OSError as error:
+                if self.process.poll() is not None or time.monotonic() > deadline:
+                    raise SystemExit(f"{name} did not start ({error}); its words are in {self.log.name}") from error
+                time.sleep(0.02)
+
+    def cpu(self):
+        """Seconds of processor time so far, user and system, of all threads."""
+        tasks = pathlib.Path(f"/proc/{self.process.pid}/task")
+        return sum(int((task / "schedstat").read_text().split()[0]) for task in tasks.iterdir()) / 1e9
+
+    def rss(self, what="VmRSS"):
+        """KiB; VmHWM is the peak since forget_peak()."""
+        for line in pathlib.Path(f"/proc/{self.process.pid}/status").read_text().splitlines():
+            if line.startswith(what + ":"):
+                return int(line.split()[1])
+        raise ValueError(what)
+
+    def forget_peak(self):
+        pathlib.Path(f"/proc/{self.process.pid}/clear_refs").write_text("5")
+
+    def stop(self):
+        self.process.terminate()
+        try:
+            self.process.wait(10)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+        self.log.close()
+
+
+def upstream(folder):
+    port = free_port()
+    return Process("upstream", LOAD_CORE, [TOOLS / "bench_upstream", port], port, folder)
+
+
+def relay(folder, behind, **_):
+    port = free_port()
+    return Process("floor", PROXY_CORE, [TOOLS / "bench_relay", port, behind.port], port, folder)
+
+
+def haproxy(folder, behind, streams=False, tls=None, **_):
+    port = free_port()
+    crt = ""
+    if tls:
+        both = folder / "haproxy.pem"
+        both.write_text(tls.certificate.read_text() + tls.key.read_text())
+        crt = f" ssl crt {both} alpn http/1.1"
+    for_streams = "  option http-no-delay\n  option abortonclose\n" if streams else ""
+    (folder / "haproxy.cfg").write_text(f"""global
+  nbthread 1
+  maxconn {CONNECTIONS}
+defaults
+  mode http
+  timeout client 60s
+  timeout server 60s
+  timeout connect 5s
+{for_streams}
+frontend f
+  bind 127.0.0.1:{port}{crt}
+  default_backend b
+backend b
+  http-reuse always
+  server s 127.0.0.1:{behind.port}
+""")
+    return Process("haproxy", PROXY_CORE, ["haproxy", "-db", "-f", folder / "haproxy.cfg"], port, folder)
+
+
+def nginx(folder, behind, streams=False, tls=None, **_):
+    port = free_port()
+    lines = f"ssl_certificate {tls.certificate}; ssl_certificate_key {tls.key};" if tls else ""
+    (folder / "nginx.conf").write_text(f"""daemon off; master_process off; worker_processes 1; worker_rlimit_nofile {DESCRIPTORS};
+pid {folder}/nginx.pid; error_log {folder}/nginx-error.log;
+events {{ worker_connections {2 * CONNECTIONS}; }}
+http {{
+  access_log off; client_max_body_size 0; keepalive_requests 1000000000;
+  client_body_temp_path {folder}/body; proxy_temp_path {folder}/proxy; fastcgi_temp_path {folder}/f; uwsgi_temp_path {folder}/u; scgi_temp_path {folder}/s;
+  upstream u {{ server 127.0.0.1:{behind.port}; keepalive 512; }}
+  server {{
+    listen 127.0.0.1:{port}{" ssl" if tls else ""} backlog=8192; {lines}
+    location / {{
+      proxy_pass http://u; proxy_http_version 1.1; proxy_set_header Connection ""; proxy_request_buffering off; proxy_read_timeout 300s;
+      {"proxy_buffering off;" if streams else ""}
+    }}
+  }}
+}}
+""")
+    return Process("nginx", PROXY_CORE, ["nginx", "-c", folder / "nginx.conf", "-p", folder], port, folder)
+
+
+def keyed(key):
+    import hashlib
+
+    return "sha256:" + hashlib.sha256(key.encode()).hexdigest()
+
+
+def policy(port, admin, behind, tls=None, models=0):
+    """What a company has: a key, a token, routes, records, metrics. `models`: as many more entries."""
+    url = f"http://127.0.0.1:{behind.port}"
+    upstreams = {
+        "llm": {"kind": "dedicated", "url": url, "engine": "openai", "token": "hf"},
+        "limited": {"kind": "dedicated", "url": url + "/limited", "engine": "openai", "token": "hf"},
+        "raw": {"kind": "dedicated", "url": url, "token": "hf", "payload": "binary"},
+        "json": {"kind": "dedicated", "url": url, "token": "hf", "payload": "base64"},
+        "json2": {"kind": "dedicated", "url": url + "/second", "token": "hf", "payload": "base64"},
+    }
+    image = {"task": "image-classification"}
+    named = {
+        "chat": {"task": "chat-completion", "route": ["llm"]},
+        "limited-first": {"task": "chat-completion", "route": ["limited", "llm"]},
+        "vit-raw": {**image, "route": ["raw"]},
+        "vit-json": {**image, "route": ["json"]},
+        "vit-twice": {**image, "route": ["json", "json2"]},
+    }
+    named |= {f"company/model-{i}": {"task": "chat-completion", "aliases": [f"alias-{i}"], "route": ["llm"]} for i in range(models)}
+    listen = {"address": f"127.0.0.1:{port}"}
+    if tls:
+        listen["tls"] = {"certificate": str(tls.certificate), "key": str(tls.key)}
+    return json.dumps(
+        {
+            "listen": [listen],
+            "admin": f"127.0.0.1:{admin}",
+            "tokens": {"hf": {"secret": "${BENCH_TOKEN}"}},
+            "upstreams": upstreams,
+            "models": named,
+            "clients": {"bench": {"keys": [keyed(KEY)]}},
+            "limits": {"connections": CONNECTIONS, "connections_per_client": CONNECTIONS},
+        }
+    )
+
+
+def fourways(folder, behind, tls=None, models=0, threads=1, name="fourways", **_):
+    port = free_port()
+    file = folder / f"{name}.yaml"
+    file.write_text(policy(port, free_port(), behind, tls, models))
+    env = {"PATH": os.environ["PATH"], "BENCH_TOKEN": TOKEN}
+    return Process(name, PROXY_CORE, [FOURWAYS, "serve", "--config", file, "--threads", threads], port, folder, env)
