@@ -3,6 +3,7 @@
 #pragma once
 
 #include "config/settings.hpp"
+#include "dispatch/leak_search.hpp"
 #include "dispatch/standing.hpp"
 #include "net/loop.hpp"
 #include "net/resolver.hpp"
@@ -30,6 +31,8 @@ struct snapshot
 {
     std::shared_ptr<const config::settings> policy;
     std::unordered_map<const config::upstream*, upstream::peer> peers; // workers: without a port
+    // What may not come back from each: the tokens of every upstream of the same origin.
+    std::unordered_map<const config::upstream*, std::shared_ptr<const secret_set>> secrets;
     std::vector<std::shared_ptr<boost::asio::ssl::context>>
         listener_tls; // by position in policy->listen; null: clear text
 };

@@ -104,7 +104,7 @@ net::task<result<adapters::answer_head>> dispatched::begin(net::time_point deadl
         }
 
         const auto& chosen = std::get<attempts::try_it>(step);
-        const std::optional<verdict> bad = co_await attempt(chosen);
+        std::optional<verdict> bad = co_await attempt(chosen);
         const auto now = net::clock::now();
         if (!bad) {
             if (mode_ == mode::none) {
@@ -130,6 +130,9 @@ net::task<result<adapters::answer_head>> dispatched::begin(net::time_point deadl
         }
         if (stop_.fired()) {
             continue;
+        }
+        if (leaks(*bad)) {
+            bad = leaked();
         }
         telemetry::log(
             telemetry::level::debug,
@@ -157,6 +160,7 @@ net::task<std::optional<verdict>> dispatched::attempt(const attempts::try_it& wh
         .task = plan_.task
     };
     const adapters::adapter& tongue = adapters::adapter_for(*candidate.to);
+    secrets_ = now_->secrets.at(candidate.to).get();
     mode_ = mode::none;
     told_ = false;
     connected_ = false;
@@ -377,6 +381,7 @@ std::optional<std::string> dispatched::request_text(const adapters::exchange_req
 net::task<std::optional<verdict>> dispatched::send(adapters::exchange_request what)
 {
     co_await end_exchange();
+    search_.emplace(*secrets_);
     const upstream::peer& peer = target_.to->run ? *worker_peer_ : now_->peers.at(target_.to);
     const auto& limits = target_.to->timeout;
     std::optional<std::string> head = request_text(what);
@@ -479,7 +484,7 @@ net::task<std::optional<verdict>> dispatched::read_whole()
         if (bytes->empty()) {
             break;
         }
-        if (leaks(*bytes)) {
+        if (search_->feed(*bytes).leaked) { // the end is held back anyway: it is read whole
             co_return leaked();
         }
         auto fed = scanner.feed(*bytes);
@@ -518,29 +523,22 @@ net::task<std::optional<verdict>> dispatched::read_whole()
     if (document_) {
         document_->finish();
     }
-    if (leaks(text_)) {
-        co_return leaked(); // it may have stood across two reads
-    }
     action_ = talk_->step(adapters::event::whole{*index, text_}, net::clock::now(), wall());
     co_return std::nullopt;
 }
 
 net::task<std::optional<verdict>> dispatched::first_raw()
 {
-    auto bytes = co_await exchange_->next();
-    if (!bytes) {
-        co_return lost(bytes.error());
-    }
-    if (leaks(*bytes)) {
-        co_return leaked();
-    }
     if (asked_.stream && answer_.kind == adapters::answer_kind::json) {
         // It will be rendered as events, so all of it is needed before the first content can go out.
-        text_.assign(*bytes);
-        while (!bytes->empty()) {
-            bytes = co_await exchange_->next();
+        text_.clear();
+        while (true) {
+            auto bytes = co_await exchange_->next();
             if (!bytes) {
                 co_return lost(bytes.error());
+            }
+            if (bytes->empty()) {
+                break;
             }
             text_.append(*bytes);
             if (text_.size() > now_->policy->limits.json_bytes) {
@@ -561,11 +559,30 @@ net::task<std::optional<verdict>> dispatched::first_raw()
         mode_ = mode::raw; // complete: next() finds the end
         co_return std::nullopt;
     }
-    if (exchange_->complete()) {
-        talk_->look(*bytes); // all of it lies here anyway
-        answer_.length = bytes->size();
+
+    bool at_once = true; // the whole answer came with one read
+    leak_search::passed passed;
+    while (true) {
+        auto bytes = co_await exchange_->next();
+        if (!bytes) {
+            co_return lost(bytes.error());
+        }
+        const bool last = bytes->empty() || exchange_->complete();
+        passed = search_->feed(*bytes, last);
+        if (passed.leaked) {
+            co_return leaked();
+        }
+        if (last || passed.size() != 0) {
+            at_once = at_once && last;
+            break;
+        }
+        at_once = false;
     }
-    first_ = {.first = {}, .second = *bytes};
+    if (at_once) {
+        talk_->look(passed.second);
+        answer_.length = passed.second.size();
+    }
+    first_ = {.first = passed.first, .second = passed.second};
     first_given_ = false;
     mode_ = mode::raw;
     co_return std::nullopt;
@@ -594,9 +611,12 @@ net::task<std::expected<std::string_view, verdict>> dispatched::more_events(bool
     while (!ended_) {
         // Whole events that lie in the buffer already.
         while (const auto each = events_->next()) {
-            if (each->oversize) {
-                ready_.append(std::exchange(held_, {}))
-                    .append(each->raw); // too long to be looked at: it is content
+            if (each->oversize) { // too long to be looked at: it is content
+                const auto passed = search_->feed(each->raw, each->complete);
+                if (passed.leaked) {
+                    co_return std::unexpected(leaked());
+                }
+                ready_.append(std::exchange(held_, {})).append(passed.first).append(passed.second);
                 content = true;
                 continue;
             }
@@ -639,7 +659,13 @@ net::task<std::expected<std::string_view, verdict>> dispatched::more_events(bool
 
         // The end. A last event without its blank line counts: clients drop it, so it is completed.
         ended_ = true;
-        if (const auto last = events_->finish(); last && last->has_data && !last->oversize) {
+        const auto last = events_->finish();
+        if (const auto passed = search_->feed(last && last->oversize ? last->raw : "", true); passed.leaked) {
+            co_return std::unexpected(leaked());
+        } else if (passed.size() != 0) {
+            ready_.append(std::exchange(held_, {})).append(passed.first).append(passed.second).append("\n\n");
+        }
+        if (last && last->has_data && !last->oversize) {
             if (leaks(last->raw)) {
                 co_return std::unexpected(leaked());
             }
@@ -661,7 +687,7 @@ net::task<std::expected<std::string_view, verdict>> dispatched::more_events(bool
 
 net::task<result<dispatched::block>> dispatched::next()
 {
-    const auto broke = [this](const verdict& why) -> std::unexpected<failure> {
+    const auto broke = [this](verdict why) -> std::unexpected<failure> {
         const auto now = net::clock::now();
         count_bytes();
         told_ = true;
@@ -674,6 +700,9 @@ net::task<result<dispatched::block>> dispatched::next()
             return std::unexpected(failure{
                 .what = stop_.why(), .text = "the answer took longer than the upstream's `timeout.total`"
             });
+        }
+        if (leaks(why)) {
+            why = leaked();
         }
         machine_.told(why, now, wall());
         const code what = why.as_code == code::upstream_leak ? code::upstream_leak : code::broken_stream;
@@ -695,21 +724,26 @@ net::task<result<dispatched::block>> dispatched::next()
         if (ended_) {
             co_return block{};
         }
-        auto bytes = co_await exchange_->next();
-        if (!bytes) {
-            co_return broke(lost(bytes.error()));
-        }
-        if (leaks(*bytes)) {
-            co_return broke(leaked());
-        }
-        if (bytes->empty()) {
-            ended_ = true;
-            auto act = talk_->step(adapters::event::end{}, net::clock::now(), wall());
-            if (auto* failed = std::get_if<adapters::action::fail>(&act)) {
-                co_return broke(failed->why);
+        while (true) {
+            auto bytes = co_await exchange_->next();
+            if (!bytes) {
+                co_return broke(lost(bytes.error()));
+            }
+            const auto passed = search_->feed(*bytes, bytes->empty() || exchange_->complete());
+            if (passed.leaked) {
+                co_return broke(leaked());
+            }
+            if (bytes->empty()) {
+                ended_ = true;
+                auto act = talk_->step(adapters::event::end{}, net::clock::now(), wall());
+                if (auto* failed = std::get_if<adapters::action::fail>(&act)) {
+                    co_return broke(failed->why);
+                }
+            }
+            if (ended_ || passed.size() != 0) {
+                co_return block{.first = passed.first, .second = passed.second};
             }
         }
-        co_return block{.first = {}, .second = *bytes};
     }
     case mode::events: {
         auto bytes = co_await more_events(false);
@@ -841,8 +875,13 @@ verdict dispatched::lost(const failure& what)
 
 bool dispatched::leaks(std::string_view bytes) const
 {
-    return target_.with != nullptr && target_.with->value.reveal().size() >= 8 &&
-           bytes.find(target_.with->value.reveal()) != std::string_view::npos;
+    return secrets_->in(bytes);
+}
+
+// Its words were unescaped meanwhile.
+bool dispatched::leaks(const verdict& why) const
+{
+    return leaks(why.text) || leaks(why.detail) || leaks(why.error_type);
 }
 
 verdict dispatched::leaked()

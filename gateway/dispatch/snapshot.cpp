@@ -11,7 +11,17 @@ result<std::shared_ptr<const snapshot>> make_snapshot(std::shared_ptr<const conf
 {
     auto made = std::make_shared<snapshot>();
     std::map<std::string, std::shared_ptr<boost::asio::ssl::context>> contexts; // by ca_file
+    std::map<std::string, std::shared_ptr<secret_set>> secrets; // by origin; a worker is one of its own
     for (const auto& each : policy->upstreams) {
+        auto& ours = secrets[each->run ? "worker " + each->name : each->at.origin];
+        if (!ours) {
+            ours = std::make_shared<secret_set>();
+        }
+        for (const auto* token : each->tokens) {
+            ours->add(token->value.reveal());
+        }
+        made->secrets.emplace(each.get(), ours);
+
         upstream::peer peer;
         peer.host = each->at.host;
         peer.port = each->at.port;
