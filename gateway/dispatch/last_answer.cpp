@@ -98,6 +98,12 @@ failure to_failure(const config::upstream& by, const verdict& what)
         made.text = "upstream " + by.name;
         made.text += what.status != 0 ? " answered " + std::to_string(what.status) : " did not answer";
     }
+    if (what.what == outcome::token_rejected) {
+        // Whoever runs the gateway repairs it there.
+        const std::string entry = "`upstreams." + by.name + "` of the gateway's policy";
+        made.text = by.tokens.empty() ? "the upstream asks for a token, and " + entry + " has no `token:`"
+                                      : made.text + "; it is a `token:` of " + entry;
+    }
     if (hope_of(what.what) == waiting_helps) {
         made.retry_after = at_least_one(what.retry_after.value_or(seconds(1)));
     }
