@@ -63,6 +63,10 @@ net::task<result<void>> request_run::go()
     if (!found) {
         co_return fail(found);
     }
+    if (no_door_ && from_.head.verb == wire::method::options) {
+        co_return std::unexpected(*no_door_
+        ); // a browser's preflight carries no key; it learns what is allowed: nothing
+    }
     auto allowed = authenticate();
     if (!allowed) {
         co_return fail(allowed);
@@ -433,14 +437,13 @@ net::task<after> request_run::finish()
     here_.log.add(record_);
     body_.reset();
 
+    if (record_.status == 499) {
+        co_return after::close;
+    }
     if (!out_.finished()) {
-        co_return out_.sent_head() ? (out_.framing() == body_length::until_close ? after::cut : after::close)
-                                   : after::close;
+        co_return out_.sent_head() && out_.framing() == body_length::until_close ? after::cut : after::linger;
     }
-    if (unread) {
-        co_return after::linger;
-    }
-    co_return close_ || out_.close_after() ? after::close : after::keep;
+    co_return unread || close_ || out_.close_after() ? after::linger : after::keep;
 }
 
 net::task<void> refuse_head(client_side& from, const failure& why)
@@ -466,7 +469,9 @@ net::task<void> refuse_head(client_side& from, const failure& why)
     }
     writer out(from.wire, from.here.now->policy->limits.write_timeout);
     out.begin(reply);
-    auto sent = co_await out.finish(text);
+    auto sent = co_await out.finish(
+        from.head.verb == wire::method::head ? std::string_view{} : std::string_view(text)
+    );
     record.status = sent ? reply.status : 499;
     record.bytes_out = out.bytes();
     from.here.metrics.count_request("none", "none", record.status, 0);

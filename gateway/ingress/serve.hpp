@@ -28,8 +28,9 @@ struct client_side
 
 enum class after : std::uint8_t {
     keep,   // the next request may follow
-    close,  // nothing more is read
-    linger, // bytes of the request are unread: FIN, discard for a while, close
+    close,  // the client is gone
+    linger, // FIN, discard what may still come for a while, close: closing over unread bytes resets the
+            // connection, which may destroy the answer on its way
     cut,    // the client must see that its answer is not whole
 };
 

@@ -53,6 +53,30 @@ struct stream::tls_part
 {
     asio::ssl::stream<tcp_socket&> ssl;
     tls_part(tcp_socket& below, asio::ssl::context& with) : ssl(below, with) {}
+
+    // Tells the peer that this was the end and no cut. Asio sends what OpenSSL has to say only within its own
+    // operations, of which async_shutdown() waits for the peer's answer: so the few bytes are taken out here.
+    // What the kernel does not take at once is not sent. REQUIRES no write is outstanding, none follows.
+    void close_notify()
+    {
+        BIO* const out = ::BIO_new(::BIO_s_mem());
+        if (out == nullptr) {
+            return;
+        }
+        ::SSL_set0_wbio(ssl.native_handle(), out);
+        ::ERR_clear_error();
+        ::SSL_shutdown(ssl.native_handle());
+        char* bytes = nullptr;
+        const long size = ::BIO_get_mem_data(out, &bytes);
+        if (size > 0) {
+            (void)::send(
+                ssl.next_layer().native_handle(),
+                bytes,
+                static_cast<std::size_t>(size),
+                MSG_NOSIGNAL | MSG_DONTWAIT
+            );
+        }
+    }
 };
 
 stream::stream(loop& on, tcp_socket socket)
@@ -126,6 +150,7 @@ task<error_code> stream::write(std::span<const asio::const_buffer> buffers)
             });
             const io_result got = co_await op;
             error_code ec = got.ec;
+            torn_ = torn_ || ec;
             name_timeout(ec, timed_out_);
             co_return ec;
         }
@@ -137,6 +162,7 @@ task<error_code> stream::write(std::span<const asio::const_buffer> buffers)
                 ec = asio::error::operation_aborted;
             }
             if (ec) {
+                torn_ = true;
                 name_timeout(ec, timed_out_);
                 co_return ec;
             }
@@ -255,9 +281,8 @@ void stream::cancel()
 void stream::shutdown_send()
 {
     error_code ignored;
-    if (tls_) {
-        ::SSL_shutdown(tls_->ssl.native_handle()
-        ); // close_notify goes into the engine's buffer; nobody waits for the answer
+    if (tls_ && !torn_) {
+        tls_->close_notify();
     }
     socket_.shutdown(tcp_socket::shutdown_send, ignored);
 }

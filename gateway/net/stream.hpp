@@ -73,10 +73,11 @@ public:
     void write_until(time_point when) { write_deadline_.arm(when); }
     [[nodiscard]] bool timed_out() const { return timed_out_; }
 
-    void cancel();        // what is outstanding completes with operation_aborted
-    void shutdown_send(); // FIN; reads go on
-    void close();         // now
-    void reset();         // RST instead of FIN: the peer sees that what it got is not the whole
+    void cancel(); // what is outstanding completes with operation_aborted
+    // FIN, with TLS its close_notify before it; reads go on. REQUIRES no write is outstanding.
+    void shutdown_send();
+    void close(); // now
+    void reset(); // RST instead of FIN: the peer sees that what it got is not the whole
     [[nodiscard]] bool is_open() const { return socket_.is_open(); }
     [[nodiscard]] bool is_tls() const { return tls_ != nullptr; }
     // Nothing has arrived and the peer has not closed, as far as the kernel knows now (one system call).
@@ -97,6 +98,7 @@ private:
     deadline write_deadline_;
     bool timed_out_ = false;
     bool cancelled_ = false; // since the write began
+    bool torn_ = false;      // a TLS record went out in part: nothing may follow it
     std::string why_;
 };
 

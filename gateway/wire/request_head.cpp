@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <string>
+#include <utility>
 
 namespace gw::wire {
 namespace {
@@ -326,6 +327,7 @@ private:
             if (is("connection")) {
                 close_ = close_ || list_holds(found.value, "close");
                 keep_ = keep_ || list_holds(found.value, "keep-alive");
+                names_ = names_ || !(same_name(found.value, "close") || same_name(found.value, "keep-alive"));
                 break;
             }
             if (is("tracestate")) {
@@ -414,8 +416,35 @@ private:
         return only(out_.content_encoding, found);
     }
 
+    // RFC 9110 section 7.6.1: what Connection names is for this connection only. Of the fields that are
+    // passed on, that is; those of framing, identity and content are ours to judge, whatever Connection says.
+    void drop_named()
+    {
+        const std::pair<std::string_view, std::string_view request_head::*> passed_on[] = {
+            {"x-request-id", &request_head::request_id},
+            {"traceparent", &request_head::traceparent},
+            {"tracestate", &request_head::tracestate},
+            {"baggage", &request_head::baggage},
+            {"anthropic-version", &request_head::anthropic_version},
+            {"x-wait-for-model", &request_head::wait_for_model},
+        };
+        for (const field& each : out_.fields) {
+            if (!same_name(each.name, "connection")) {
+                continue;
+            }
+            for (const auto& [name, slot] : passed_on) {
+                if (list_holds(each.value, name)) {
+                    out_.*slot = {};
+                }
+            }
+        }
+    }
+
     result<std::optional<std::size_t>> judged()
     {
+        if (names_) {
+            drop_named();
+        }
         if (codings_ != 0) {
             if (length_.data() != nullptr) {
                 return bad_field(
@@ -451,6 +480,7 @@ private:
     int codings_ = 0;
     bool close_ = false;
     bool keep_ = false;
+    bool names_ = false; // Connection holds more than `close` or `keep-alive`
 };
 
 } // namespace

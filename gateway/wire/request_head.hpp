@@ -49,7 +49,7 @@ struct request_head
     std::string_view content_encoding; // `identity` or absent: others are refused
     std::string_view origin;
     std::string_view timeout; // x-fourways-timeout
-    // Of these the first counts; the others stand in `fields`:
+    // Of these the first counts; the others stand in `fields`. Absent too when Connection names it:
     std::string_view accept;
     std::string_view user_agent;
     std::string_view request_id; // x-request-id
