@@ -1,14 +1,19 @@
 #include "config/load.hpp"
 
+#include "config/digest.hpp"
 #include "config/draft.hpp"
 
+#include <openssl/crypto.h>
+
 #include <algorithm>
-#include <cstdlib>
+#include <array>
 #include <filesystem>
 #include <fstream>
 #include <iterator>
+#include <map>
 #include <sstream>
 #include <tuple>
+#include <unistd.h>
 
 namespace gw::config {
 namespace {
@@ -72,10 +77,40 @@ std::string to_string(const problem& what)
 
 environment process_environment()
 {
-    return [](std::string_view name) -> std::optional<std::string> {
-        const char* const value = std::getenv(std::string(name).c_str());
-        return value != nullptr ? std::optional<std::string>(value) : std::nullopt;
+    std::map<std::string, std::string, std::less<>> copy;
+    for (char** each = ::environ; each != nullptr && *each != nullptr; ++each) {
+        const std::string_view line(*each);
+        const std::size_t equals = line.find('=');
+        if (equals != std::string_view::npos) {
+            copy.emplace(line.substr(0, equals), line.substr(equals + 1)); // getenv() takes the first, too
+        }
+    }
+    return [copy = std::move(copy)](std::string_view name) -> std::optional<std::string> {
+        const auto at = copy.find(name);
+        return at != copy.end() ? std::optional<std::string>(at->second) : std::nullopt;
     };
+}
+
+void hide_secrets(const settings& now)
+{
+    const auto named_so = [](std::string_view name) {
+        return std::ranges::any_of(
+            std::array<std::string_view, 4>{"TOKEN", "SECRET", "PASSWORD", "API_KEY"},
+            [&](std::string_view word) { return name.contains(word); }
+        );
+    };
+    for (char** each = ::environ; each != nullptr && *each != nullptr; ++each) {
+        const std::string_view line(*each);
+        const std::size_t equals = std::min(line.find('='), line.size() - 1);
+        const std::string_view value = line.substr(equals + 1);
+        const bool used = std::ranges::any_of(
+                              now.tokens, [&](const auto& token) { return token->value.reveal() == value; }
+                          ) ||
+                          (!now.admin_key_digest.empty() && sha256(value) == now.admin_key_digest);
+        if (!value.empty() && (used || named_so(line.substr(0, equals)))) {
+            ::OPENSSL_cleanse(*each + equals + 1, value.size());
+        }
+    }
 }
 
 loaded load_file(const std::string& path, const environment& env, const overrides& flags)

@@ -32,8 +32,13 @@ struct problem
 // Looks a variable up; nullopt: unset.
 using environment = std::function<std::optional<std::string>(std::string_view)>;
 
-// The process's own environment.
+// A copy of the process's own environment as it is now.
 [[nodiscard]] environment process_environment();
+
+// Overwrites what the process was started with where it holds a secret: the values that these settings use as
+// tokens or as the admin key, and every variable whose name says that it is one. /proc/PID/environ then shows
+// none; a copy taken before still has them, for the next reload.
+void hide_secrets(const settings& now);
 
 // What flags say in place of the file: HOST:PORT each. Checked by the same rules (keyless listeners are
 // loopback).

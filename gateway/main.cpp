@@ -13,6 +13,7 @@
 #include <cstring>
 #include <string>
 #include <sys/prctl.h>
+#include <utility>
 
 namespace {
 
@@ -30,9 +31,12 @@ void print(const std::vector<gw::config::problem>& problems)
     }
 }
 
-gw::config::loaded load(const std::string& file, const gw::config::overrides& flags)
+gw::config::loaded load(
+    const std::string& file,
+    const gw::config::overrides& flags,
+    const gw::config::environment& env = gw::config::process_environment()
+)
 {
-    const auto env = gw::config::process_environment();
     return file.empty() ? gw::config::load_default(env, flags) : gw::config::load_file(file, env, flags);
 }
 
@@ -46,18 +50,20 @@ int serve(
         : level == "warning" ? gw::telemetry::level::warning
                              : gw::telemetry::level::info
     );
-    auto first = load(file, flags);
+    auto env = gw::config::process_environment();
+    auto first = load(file, flags, env);
     if (!first) {
         print(first.error());
         return bad_usage;
     }
+    gw::config::hide_secrets(**first);
     gw::runtime::options how{
         .config = file,
         .flags = flags,
         .threads = threads,
         .executable = "/proc/self/exe",
         .version = version,
-        .environment = gw::config::process_environment()
+        .environment = std::move(env)
     };
     gw::runtime::runtime gateway(std::move(how), std::move(*first));
     return gateway.run();

@@ -320,6 +320,7 @@ std::pair<bool, std::string> runtime::parts::reload(std::string_view because)
         kept->listener_tls = snapshot_->listener_tls;
         next = std::move(kept);
     }
+    config::hide_secrets(**loaded);
     settings_ = *loaded;
     snapshot_ = *next;
     ++reloads_;

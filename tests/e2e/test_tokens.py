@@ -10,7 +10,7 @@ import socket
 import httpx
 import pytest
 from gateway import metric
-from stubs import Chat, Custom, Reply, Router, Stub, Toolkit, bad_token, chat_text, fingerprint, limited, no_permission, picture_of, stream_of, streamed
+from stubs import Chat, Custom, Reply, Router, Stub, Toolkit, bad_token, chat_text, fingerprint, no_permission, picture_of, stream_of, streamed
 
 TOKEN, OTHER = "hf_CANARY0of0the0pool0first0012345", "hf_CANARY0of0the0pool0second012345"
 HELLO = [{"role": "user", "content": "hello"}]
@@ -147,7 +147,7 @@ def test_a_token_deep_in_a_long_event(here, upstreams):
             status, got, whole = ask(here, "llm", "openai, streamed")
             assert status == 200 and b"CANARY" not in got and b"upstream_leak" in got and b"[DONE]" not in got
             assert not whole
-    normal(here, upstreams, "llm", "openai, streamed", "model")
+            normal(here, upstreams, "llm", "openai, streamed", "model")  # and it is not held against it in a row
 
 
 @pytest.mark.threat("T1")
@@ -186,8 +186,7 @@ def test_each_upstream_sees_only_its_own_token(start):
     count = iter(range(10**9))
 
     def sometimes(seen):
-        n = next(count) % 5
-        return Reply({"error": "boom"}, 500) if n == 0 else limited() if n == 1 else stubs["a"].usual(seen)
+        return Reply({"error": "boom"}, 500) if next(count) % 3 == 0 else stubs["a"].usual(seen)
 
     for stub in stubs.values():
         stub.when(sometimes)

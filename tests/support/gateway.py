@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 
+import canary
 import httpx
 from processes import TOP, WORKERS, poll
 
@@ -45,7 +46,7 @@ def metric(text, name, **labels):
 class Gateway:
     """.url and .admin where it listens, .http a client for the first, .records and .log what it told so far.
 
-    Every value of `env` that starts with hf_ is a secret: none may ever be told, on any way out.
+    Every value of `env` that starts with hf_ is a secret: none may ever be told, on any way out (canary.py).
     """
 
     def __init__(self, policy, folder, env=None, args=(), client=None):
@@ -77,6 +78,10 @@ class Gateway:
         listening, _, admin = self.ready_line.removeprefix("fourways: listening on ").partition(" (admin ")
         self.urls = listening.split(", ")
         self.url, self.admin = self.urls[0], admin.removesuffix(")")
+        self.ports_ = [httpx.URL(url).port for url in (*self.urls, self.admin)]
+        for port in self.ports_:
+            canary.watch(port, self.secrets)
+        self.shown_ = canary.proc_files(self.process.pid)
         self.http = httpx.Client(base_url=self.url, timeout=60, trust_env=False, **(client or {}))
         self.admin_http = httpx.Client(base_url=self.admin, timeout=60, trust_env=False)
 
@@ -141,7 +146,10 @@ class Gateway:
 
     def __exit__(self, kind, *_):
         try:
-            metrics = self.metrics() if self.process.poll() is None else ""
+            told = self.shown_
+            if self.process.poll() is None:
+                told |= {f"{name} at the end": text for name, text in canary.proc_files(self.process.pid).items()}
+                told["metrics"] = self.metrics()
             code = self.stop() if self.process.poll() is None else self.process.returncode
         finally:
             self.process.kill()
@@ -150,11 +158,12 @@ class Gateway:
                 thread.join(10)
             self.http.close()
             self.admin_http.close()
+            leaks = sum([canary.unwatch(port) for port in self.ports_])
         print("what the gateway told:\n" + "".join(self.told_)[-20_000:])  # shown with a test that failed
         if kind is not None:
             return
-        told = "".join(self.told_) + metrics
-        assert not [secret for secret in self.secrets if secret in told], "a secret was told"
+        where = canary.places(self.secrets, {**told, "output": "".join(self.told_)}) + ["what clients read"] * (leaks > 0)
+        assert not where, f"a secret was told: {', '.join(where)}"
         strange = [line for line in self.told_ if not line.startswith("{") and line.strip() != self.ready_line]
         assert not strange, "lines that are no JSON:\n" + "".join(strange)
         assert code in (0, -signal.SIGKILL), f"it ended with {code}:\n" + "".join(self.told_)[-5000:]
