@@ -61,9 +61,9 @@ std::string_view host_of(std::string_view field)
 } // namespace
 
 result<const config::client*>
-authenticate(std::string_view authorization, std::string_view x_api_key, const config::settings& now)
+authenticate(std::string_view authorization, std::string_view x_api_key, const key_table& known)
 {
-    if (now.open) {
+    if (known.open()) {
         return nullptr;
     }
     const std::string_view key = presented(authorization, x_api_key);
@@ -72,15 +72,7 @@ authenticate(std::string_view authorization, std::string_view x_api_key, const c
             code::unauthenticated, "no client key: send `Authorization: Bearer KEY`, or `X-Api-Key: KEY`"
         );
     }
-
-    // Every digest is compared, whichever matches: time tells neither how near a key is nor whose it is.
-    const std::string digest = config::sha256(key.substr(0, longest_key));
-    const config::client* found = nullptr;
-    for (const auto& each : now.clients) {
-        for (const auto& known : each.key_digests) {
-            found = equal_digests(digest, known) ? &each : found;
-        }
-    }
+    const config::client* const found = known.find(config::sha256(key.substr(0, longest_key)));
     if (found == nullptr || key.size() > longest_key) {
         return refuse(
             code::unauthenticated,

@@ -1,6 +1,7 @@
 // Who is calling. Pure: bytes and settings in, a client or a refusal out. Safe from any thread.
 #pragma once
 
+#include "auth/key_table.hpp"
 #include "config/settings.hpp"
 #include "message/failure.hpp"
 
@@ -13,10 +14,10 @@ namespace gw::auth {
 //   authorization, x_api_key   the fields' values; empty: the field is absent
 //   returns   the client; null when the settings name no clients (open): whatever was presented is ignored
 //   then errors    unauthenticated: no key, or one that is nobody's. The text is the same for every wrong key
-//   and holds none
-//             of it. The digest of the key is compared in constant time with every digest there is
+//   and holds
+//             none of it, and so is the time (key_table.hpp)
 [[nodiscard]] result<const config::client*>
-authenticate(std::string_view authorization, std::string_view x_api_key, const config::settings& now);
+authenticate(std::string_view authorization, std::string_view x_api_key, const key_table& known);
 
 // The rule of a keyless listener: a web page must not spend tokens. Without `clients:`, a request is refused
 // when its Host is none of localhost, 127.0.0.0/8, [::1] or a configured address, or when it carries an

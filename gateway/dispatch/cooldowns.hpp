@@ -2,7 +2,8 @@
 //
 // A mark says something about a key: (token, upstream, model), (token, upstream), (token on every serverless
 // upstream), (token everywhere), (upstream, model, task) or (upstream). Keys hold the hash of the secret, the
-// origin and its base path, so a rotated secret starts clean and a renamed token does not. A mark is, in this order,
+// origin and its base path, so a rotated secret starts clean and a renamed token does not. A mark is, in this
+// order,
 //   counting   some failures in a row, not yet enough; blocks nobody
 //   cooling    until a time; blocks everybody
 //   ended      the time is over: the first who claims it is the probe, the others stay blocked (`probing`)

@@ -2,6 +2,7 @@
 // ingress/ and dispatch/. A core's members are touched on its own thread only.
 #pragma once
 
+#include "auth/key_table.hpp"
 #include "config/settings.hpp"
 #include "dispatch/leak_search.hpp"
 #include "dispatch/standing.hpp"
@@ -29,7 +30,10 @@ namespace gw::dispatch {
 // its start.
 struct snapshot
 {
+    explicit snapshot(std::shared_ptr<const config::settings> of) : policy(std::move(of)), keys(*policy) {}
+
     std::shared_ptr<const config::settings> policy;
+    auth::key_table keys;
     std::unordered_map<const config::upstream*, upstream::peer> peers; // workers: without a port
     // What may not come back from each: the tokens of every upstream of the same origin.
     std::unordered_map<const config::upstream*, std::shared_ptr<const secret_set>> secrets;

@@ -116,8 +116,8 @@ private:
     int status_ = 0;
     std::string text_;                           // an error body, or a JSON document
     std::unique_ptr<payloads::replay> document_; // a JSON document that is too long for `text_`
-    const secret_set* secrets_ = nullptr; // of the upstream
-    std::optional<leak_search> search_;   // in what is passed on as it arrives
+    const secret_set* secrets_ = nullptr;        // of the upstream
+    std::optional<leak_search> search_;          // in what is passed on as it arrives
     std::optional<wire::sse_splitter> events_;
     std::optional<upstream::plan_reader> out_;
     std::string held_; // events before the first content

@@ -9,7 +9,7 @@ namespace gw::dispatch {
 
 result<std::shared_ptr<const snapshot>> make_snapshot(std::shared_ptr<const config::settings> policy)
 {
-    auto made = std::make_shared<snapshot>();
+    auto made = std::make_shared<snapshot>(policy);
     std::map<std::string, std::shared_ptr<boost::asio::ssl::context>> contexts; // by ca_file
     std::map<std::string, std::shared_ptr<secret_set>> secrets; // by origin; a worker is one of its own
     for (const auto& each : policy->upstreams) {
@@ -65,7 +65,6 @@ result<std::shared_ptr<const snapshot>> make_snapshot(std::shared_ptr<const conf
         }
         made->listener_tls.push_back(*context);
     }
-    made->policy = std::move(policy);
     return made;
 }
 

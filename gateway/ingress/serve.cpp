@@ -167,7 +167,7 @@ result<void> request_run::authenticate()
             return local;
         }
     }
-    auto who = auth::authenticate(from_.head.authorization, from_.head.x_api_key, policy_);
+    auto who = auth::authenticate(from_.head.authorization, from_.head.x_api_key, now_->keys);
     if (!who) {
         return fail(who);
     }

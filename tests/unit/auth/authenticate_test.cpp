@@ -32,7 +32,8 @@ std::string name_of(const result<const config::client*>& from)
 
 TEST(authenticate, finds_the_client_of_a_key)
 {
-    const auto now = with_clients();
+    const auto settings = with_clients();
+    const key_table now(settings);
     EXPECT_EQ(name_of(authenticate("Bearer hf_old", "", now)), "search");
     EXPECT_EQ(name_of(authenticate("Bearer hf_new", "", now)), "search")
         << "several keys, so that one can be replaced";
@@ -43,12 +44,13 @@ TEST(authenticate, finds_the_client_of_a_key)
     EXPECT_EQ(name_of(authenticate("Basic eDp5", "hf_web", now)), "web") << "no bearer key: X-Api-Key counts";
     EXPECT_EQ(name_of(authenticate("Bearer hf_old", "hf_web", now)), "search")
         << "both: Authorization counts";
-    EXPECT_EQ(*authenticate("Bearer hf_web", "", now), &now.clients[1]);
+    EXPECT_EQ(*authenticate("Bearer hf_web", "", now), &settings.clients[1]);
 }
 
 TEST(authenticate, refuses_without_telling_which_part_is_wrong)
 {
-    const auto now = with_clients();
+    const auto settings = with_clients();
+    const key_table now(settings);
     const auto wrong = authenticate("Bearer hf_CANARY", "", now);
     ASSERT_FALSE(wrong.has_value());
     EXPECT_EQ(wrong.error().what, code::unauthenticated);
@@ -80,17 +82,59 @@ TEST(authenticate, refuses_without_telling_which_part_is_wrong)
 
 TEST(authenticate, a_damaged_digest_is_nobodys)
 {
-    config::settings now = with_clients();
-    now.clients[0].key_digests = {"", sha256("hf_old").substr(0, 31)};
+    config::settings settings = with_clients();
+    settings.clients[0].key_digests = {"", sha256("hf_old").substr(0, 31)};
+    const key_table now(settings);
     EXPECT_FALSE(authenticate("Bearer hf_old", "", now).has_value());
     EXPECT_FALSE(authenticate("Bearer ", "", now).has_value());
 }
 
 TEST(authenticate, open_means_anonymous)
 {
-    const config::settings open;
+    const config::settings settings;
+    const key_table open(settings);
     EXPECT_EQ(name_of(authenticate("", "", open)), "anonymous");
     EXPECT_EQ(name_of(authenticate("Bearer anything", "x", open)), "anonymous");
+}
+
+TEST(key_table, finds_each_of_many_and_nobody_else)
+{
+    for (const std::size_t count : {0U, 1U, 2U, 3U, 1000U}) {
+        config::settings settings;
+        settings.open = false;
+        settings.clients.resize(7);
+        for (std::size_t i = 0; i < count; ++i) {
+            settings.clients[i % 7].key_digests.push_back(sha256(std::to_string(i)));
+        }
+        const key_table known(settings);
+        for (std::size_t i = 0; i < count; ++i) {
+            const std::string digest = sha256(std::to_string(i));
+            ASSERT_EQ(known.find(digest), &settings.clients[i % 7]);
+            for (const std::size_t byte : {0U, 7U, 8U, 31U}) {
+                std::string near = digest;
+                near[byte] = static_cast<char>(near[byte] ^ 1);
+                ASSERT_EQ(known.find(near), nullptr) << i << " at " << byte;
+            }
+        }
+        EXPECT_EQ(known.find(std::string(32, '\0')), nullptr) << "an empty slot is nobody's key";
+        EXPECT_EQ(known.find(""), nullptr);
+    }
+}
+
+TEST(key_table, keys_that_fall_together_are_told_apart)
+{
+    config::settings settings;
+    settings.open = false;
+    settings.clients.resize(5);
+    const auto digest = [](std::size_t i) { return std::string(31, 'x') + static_cast<char>(i); };
+    for (std::size_t i = 0; i < 5; ++i) {
+        settings.clients[i].key_digests.push_back(digest(i));
+    }
+    const key_table known(settings);
+    for (std::size_t i = 0; i < 5; ++i) {
+        EXPECT_EQ(known.find(digest(i)), &settings.clients[i]);
+    }
+    EXPECT_EQ(known.find(digest(5)), nullptr);
 }
 
 // Keys that share nothing and keys that share all but their last byte with a good one take equally long:
@@ -98,7 +142,8 @@ TEST(authenticate, open_means_anonymous)
 // machine's noise), the best of some rounds.
 TEST(authenticate, time_tells_nothing)
 {
-    const auto now = with_clients();
+    const auto settings = with_clients();
+    const key_table now(settings);
     const std::array<std::string, 2> keys{"Bearer xx_xxx", "Bearer hf_wex"};
     std::string sent(keys[0].size(), ' ');
     std::mt19937 coin(1);
