@@ -96,9 +96,9 @@ struct cooldown_view
 class cooldowns
 {
 public:
-    static constexpr unsigned failures_in_a_row = 5;                     // then an upstream rests
-    static constexpr std::chrono::milliseconds first_back_off{1'000};    // doubles ...
-    static constexpr std::chrono::milliseconds longest_back_off{60'000}; // ... up to this
+    static constexpr unsigned failures_in_a_row = 5;                  // then an upstream rests ...
+    static constexpr std::chrono::milliseconds first_back_off{1'000}; // ... so long, nothing rests for less;
+    static constexpr std::chrono::milliseconds longest_back_off{60'000}; // where a probe costs, up to this
     static constexpr std::chrono::minutes first_doubt{1};    // credits, rejected tokens: doubles ...
     static constexpr std::chrono::minutes longest_doubt{60}; // ... up to this
     static constexpr std::chrono::minutes unsupported_for{10};
@@ -189,6 +189,8 @@ private:
     using keys = std::array<key, 6>;
     using counts = std::array<std::atomic<std::uint16_t>, 16384>;
 
+    // Where a scope's key stands among a subject's keys. REQUIRES at is not none.
+    [[nodiscard]] static constexpr std::size_t index_of(scope at) { return static_cast<std::size_t>(at) - 1; }
     [[nodiscard]] static std::atomic<std::uint16_t>& cell(counts& of, std::uint64_t hash)
     {
         return of[hash % std::tuple_size_v<counts>];

@@ -1,4 +1,4 @@
-"""Load over all doors while a tenth of what the upstreams do is wrong, settings are reloaded and clients leave: nothing is lost or repeated."""
+"""Load over all doors, a tenth of what upstreams do is wrong, settings are reloaded, clients leave: nothing is lost or repeated."""
 
 import collections
 import contextlib
@@ -94,7 +94,8 @@ def main():
     stage.say("requests a second", told["asked"] / told["seconds"])
     stage.say("outcomes", " ".join(f"{what} {n}" for what, n in outcomes.most_common()))
     stage.say("upstreams answered", " ".join(f"{what} {n}" for what, n in answers.most_common()))
-    stage.say("latency of good answers, p50, p99, longest", " ".join(f"{told['good'][p]:.1f}" for p in ("p50_ms", "p99_ms", "p100_ms")), unit="ms")
+    times = " ".join(f"{told['good'][p]:.1f}" for p in ("p50_ms", "p99_ms", "p100_ms"))
+    stage.say("latency of good answers, p50, p99, longest", times, unit="ms")
     stage.say("reloads", reloads)
 
     # Nothing is repeated, lost or mixed up.

@@ -49,7 +49,7 @@ def overload(stage, label, full, **bounds):
     stage.say("  refusals", refused["count"])
     stage.say("  refusals, median", refused["p50_ms"], at_most=NEEDED["median refusal"], unit="ms")
     stage.say("  refusals, p99", refused["p99_ms"], unit="ms")
-    stage.say("  other outcomes", sum(told.get(what, {"count": 0})["count"] for what in ("cut", "event", "BAD", "FOREIGN", "no_connection")), at_most=0)
+    stage.say("  other outcomes", told["asked"] - good["count"] - refused["count"], at_most=0)
     stage.say("  at the upstream at once, at most", most)
     stage.say("  429 of the upstream", asked_again)
     flat = [sample for at, sample in watch.samples if at >= stage.seconds / 3]

@@ -11,7 +11,11 @@
 //   --doors A,B        of native, native_raw, path, chat, stream (default: all, in turns)
 //   --models N         `soak/image-0`, `soak/chat-0` and so on, in turns (default 1)
 //   --leave RATE       part of the requests whose client goes away at some point (default 0)
-//   --big RATE         part of the payloads that is up to 1 MiB (default 0; else up to 4 KiB)
+//   --points A,B       where: 0 in the middle of the upload, 1 before the answer, 2 after its head (default:
+//   0,1,2)
+//   --linger MS        how long it stays there first, at most (default 0)
+//   --least N          bytes of a payload, at least (default 16); at most 4 KiB more
+//   --big RATE         part of the payloads that is up to 1 MiB more (default 0)
 //   --name TEXT        begins each request id (default soak)
 //   --out FILE         a line for each request: id door outcome status us_begun us_latency
 // Outcomes: good; refused (a whole error answer); cut (the connection ended early); event (a stream ended in
@@ -46,9 +50,21 @@ struct settings
     std::size_t models = 1;
     double leave = 0;
     double big = 0;
+    std::size_t least = 16;
+    std::size_t linger = 0;
+    std::vector<std::string> points{"0", "1", "2"};
     std::vector<std::string> doors{"native", "native_raw", "path", "chat", "stream"};
     std::string name = "soak";
     std::string out;
+
+    static std::vector<std::string> split(const std::string& list)
+    {
+        std::vector<std::string> parts;
+        for (std::size_t at = 0; at < list.size(); at += parts.back().size() + 1) {
+            parts.push_back(list.substr(at, list.find(',', at) - at));
+        }
+        return parts;
+    }
 
     bool set(std::string_view what, const std::string& value)
     {
@@ -73,11 +89,14 @@ struct settings
             name = value;
         } else if (what == "out") {
             out = value;
+        } else if (what == "least") {
+            least = number(value);
+        } else if (what == "linger") {
+            linger = number(value);
+        } else if (what == "points") {
+            points = split(value);
         } else if (what == "doors") {
-            doors.clear();
-            for (std::size_t at = 0; at < value.size(); at += doors.back().size() + 1) {
-                doors.push_back(value.substr(at, value.find(',', at) - at));
-            }
+            doors = split(value);
         } else {
             return false;
         }
@@ -275,7 +294,7 @@ private:
         }
         const bool sent = co_await to->send(out);
         if (asked.leaves == 0 || asked.leaves == 1) {
-            leave(to);
+            co_await leave(to);
             co_return outcome{.what = "left"};
         }
         (void)sent; // it may have answered early: that is read below
@@ -289,7 +308,7 @@ private:
         }
         const int status = static_cast<int>(number(std::string_view(head).substr(9, 3)));
         if (asked.leaves == 2) {
-            leave(to);
+            co_await leave(to);
             co_return outcome{.what = "left", .status = status};
         }
         std::string body;
@@ -302,8 +321,12 @@ private:
     }
 
     // By a reset or by a plain end, in turns.
-    void leave(std::optional<peer>& to)
+    asio::awaitable<void> leave(std::optional<peer>& to)
     {
+        if (how_.linger != 0) {
+            asio::steady_timer pause(io_, std::chrono::milliseconds(random_() % how_.linger));
+            co_await pause.async_wait(use);
+        }
         if (random_() % 2 == 0) {
             to->reset();
         }
@@ -346,7 +369,9 @@ private:
             return "FOREIGN";
         }
         if (status != 200) {
-            return !whole ? "cut" : body.find("\"error\"") == std::string::npos ? "BAD" : "refused";
+            // Who may come back is told when.
+            const bool lacks = (status == 429 || status == 503) && field(head, "retry-after").empty();
+            return !whole ? "cut" : body.find("\"error\"") == std::string::npos || lacks ? "BAD" : "refused";
         }
         std::string expected;
         if (asked.door == "stream") {
@@ -377,7 +402,7 @@ private:
         made.door = how_.doors[number % how_.doors.size()];
         const std::string model = std::to_string(number / how_.doors.size() % how_.models);
         const bool big = std::bernoulli_distribution(how_.big)(random_);
-        const std::size_t size = 16 + random_() % (big ? 1U << 20U : 4096U);
+        const std::size_t size = how_.least + random_() % (big ? 1U << 20U : 4096U);
         const bool text = made.door == "chat" || made.door == "stream";
         std::string payload = text ? "" : "\x89PNG\r\n\x1a\n";
         while (payload.size() < size) {
@@ -410,7 +435,7 @@ private:
         made.head = made.bytes.size();
         made.bytes += body;
         if (std::bernoulli_distribution(how_.leave)(random_)) {
-            made.leaves = static_cast<int>(random_() % 3);
+            made.leaves = static_cast<int>(soak::number(how_.points[random_() % how_.points.size()]));
         }
         return made;
     }

@@ -186,16 +186,6 @@ private:
             const bool sent = co_await to.send(refusal->second);
             co_return sent ? status_of(refusal->second) : "gone";
         }
-        if (kind == "reset") {
-            to.reset();
-            co_return "reset";
-        }
-        if (kind == "garbage") {
-            (void)co_await to.send("\x16\x03HTTP/9.9 what\r\n\r\n");
-            to.socket.close();
-            co_return "garbage";
-        }
-
         // A slot, then the time that it takes.
         if (how_.slots != 0 && working_ >= how_.slots) {
             if (how_.refuse) {
@@ -224,6 +214,15 @@ private:
         if (kind == "stall") {
             to.socket.close();
             co_return "stall";
+        }
+        if (kind == "reset") {
+            to.reset();
+            co_return "reset";
+        }
+        if (kind == "garbage") {
+            (void)co_await to.send("\x16\x03HTTP/9.9 what\r\n\r\n");
+            to.socket.close();
+            co_return "garbage";
         }
         const std::string_view told = co_await tell(to, asked, kind);
         co_return told;
@@ -331,7 +330,7 @@ private:
     {
         static const std::map<std::string, std::string> all{
             {"500", response("500 Internal Server Error", R"({"error":"boom"})")},
-            {"503", response("503 Service Unavailable", R"({"error":"no healthy upstream"})")},
+            {"503", response("503 Service Unavailable", R"({"error":"the model server crashed"})")},
             {"loading",
              response(
                  "503 Service Unavailable",

@@ -1,4 +1,4 @@
-"""What the stages of scripts/soak share: the load tool, its upstreams, and a gateway that can run for hours (what it tells goes to files)."""
+"""What the stages of scripts/soak share: the load tool, its upstreams, and a gateway that can run for hours (it tells into files)."""
 
 import argparse
 import contextlib

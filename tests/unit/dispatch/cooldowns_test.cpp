@@ -112,6 +112,39 @@ TEST_F(cooldowns_test, without_a_time_the_back_off_doubles_to_a_minute)
     }
 }
 
+TEST_F(cooldowns_test, what_is_down_is_probed_every_second_so_that_it_is_back_at_once)
+{
+    const subject one = who(vit, &acme);
+    for (int i = 0; i < 5; ++i) {
+        learn(one, broken(503));
+    }
+    for (int i = 0; i < 60; ++i) {
+        ASSERT_EQ(rest(one), 1s) << "an outage of a minute ends within a second, too";
+        probe_fails(one, i % 2 == 0 ? reset() : broken(503));
+    }
+
+    verdict starting = warming(0s);
+    starting.retry_after.reset();
+    const subject other = who(mirror, &acme);
+    learn(other, starting);
+    for (int i = 0; i < 60; ++i) {
+        ASSERT_EQ(rest(other), 1s);
+        probe_fails(other, starting);
+    }
+}
+
+TEST_F(cooldowns_test, a_probe_that_costs_its_client_an_answer_is_made_ever_less_often)
+{
+    const subject one = who(vit, &acme);
+    for (int i = 0; i < 5; ++i) {
+        learn(one, verdict{.what = outcome::timeout});
+    }
+    for (const milliseconds expected : {1s, 2s, 4s, 8s, 16s, 32s, 60s, 60s}) {
+        EXPECT_EQ(rest(one), expected);
+        probe_fails(one, verdict{.what = outcome::timeout});
+    }
+}
+
 TEST_F(cooldowns_test, a_time_that_was_told_is_kept_exactly)
 {
     const subject one = who(router, &acme);
