@@ -467,14 +467,19 @@ result<std::optional<payload>> find_payload(
                 .native = key == "base64",
             };
             from.big = find_long(index, "/inputs/" + std::string(key));
-            if (from.big != nullptr) {
-                from.where = from.big->where;
-            } else if (const auto* small = find_short(key)) {
-                from.where.begin = object->in_body(small->at);
-                from.where.end = from.where.begin + small->raw.size();
-                from.raw = small->raw;
-            } else {
+            const auto* small = find_short(key);
+            if (small == nullptr && from.big == nullptr) {
                 continue;
+            }
+            // Of a name that stands twice the last one counts, however long the two are. In the object's text
+            // a long string is an empty one that stands at its end.
+            const std::uint64_t at = small != nullptr ? object->in_body(small->at) : 0;
+            if (from.big != nullptr && at <= from.big->where.end) {
+                from.where = from.big->where;
+            } else {
+                from.big = nullptr;
+                from.where = {at, at + small->raw.size()};
+                from.raw = small->raw;
             }
             if (const auto* said = find_short("media_type")) {
                 from.declared = canonical(wire::unescape_json_string(said->raw).value_or(""), wanted);

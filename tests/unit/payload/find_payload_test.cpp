@@ -396,5 +396,22 @@ TEST(find_payload, escaped_keys_and_repeated_ones)
     );
 }
 
+TEST(find_payload, the_last_of_a_repeated_key_counts_however_long)
+{
+    const std::string large = "\"" + encode_base64(std::string(99'999, 'x')) + "\"";
+    expect_found(
+        body(R"({"inputs":{"image":)" + large + R"(,"image":"d29ybGQ="}})"),
+        "image-classification",
+        "world",
+        ""
+    );
+    expect_found(
+        body(R"({"inputs":{"image":"d29ybGQ=","image":)" + large + "}}"),
+        "image-classification",
+        std::string(99'999, 'x'),
+        ""
+    );
+}
+
 } // namespace
 } // namespace gw::payloads
