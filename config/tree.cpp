@@ -1,5 +1,7 @@
 #include "config/tree.hpp"
 
+#include "wire/bytes.hpp"
+
 #include <yaml-cpp/eventhandler.h>
 #include <yaml-cpp/exceptions.h>
 #include <yaml-cpp/parser.h>
@@ -23,6 +25,20 @@ struct stop
     std::string text;
     bool maybe_variable = false; // an unquoted `${VAR}` may be why
 };
+
+bool is_utf8(std::string_view text)
+{
+    const char* at = text.data();
+    const char* const end = at + text.size();
+    while (at != end) {
+        const std::size_t size = static_cast<unsigned char>(*at) < 0x80 ? 1 : wire::bytes::utf8_size(at, end);
+        if (size == 0) {
+            return false;
+        }
+        at += size;
+    }
+    return true;
+}
 
 // Builds the tree from yaml-cpp's events. yaml-cpp's own Node keeps the last of two equal keys and says
 // nothing.
@@ -53,6 +69,9 @@ public:
         const YAML::Mark& mark, const std::string& tag, YAML::anchor_t anchor, const std::string& value
     ) override
     {
+        if (!is_utf8(value)) { // it would go on into heads and JSON
+            throw stop{mark.line + 1, "bytes that are not UTF-8; save the file as UTF-8"};
+        }
         add(mark,
             anchor,
             node{.is = node::type::scalar, .line = mark.line + 1, .plain = tag != "!", .text = value});

@@ -211,6 +211,9 @@ parsed<url> parse_url(std::string_view text)
     }
 
     made.base_path = std::string(read->encoded_path().data(), read->encoded_path().size());
+    if (!made.base_path.empty() && !made.base_path.starts_with('/')) { // Boost.URL lets `[::1]:8p80` through
+        return shape("the port must be 1 to 65535");
+    }
     while (made.base_path.ends_with('/')) {
         made.base_path.pop_back();
     }

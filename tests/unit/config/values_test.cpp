@@ -103,6 +103,7 @@ TEST(values, urls)
           "https://1.2.3",
           "https://256.1.1.1",
           "https://[::zz]",
+          "https://[::1]:8p80",
           "https://x\r\nEvil: 1",
           "https://a..b",
           "https://.a",
