@@ -165,7 +165,7 @@ std::optional<sse_event> sse_splitter::finish()
     std::optional<sse_event> last;
     if (!held_.empty()) {
         last = parse(held_);
-        last->complete = false;
+        last->complete = where_ == place::blank_cr; // its blank line is a CR that no LF followed
     }
     used_held_ = true;
     skip_lf_ = false;

@@ -183,6 +183,8 @@ TEST(sse, hands_out_what_is_left_at_the_end)
         EXPECT_EQ(events[1], (kept{.raw = "data: 2", .data = "2", .has_data = true, .complete = false}));
     }
     EXPECT_TRUE(split("data: 1\n\n", 3).back().complete);
+    EXPECT_TRUE(split("data: 1\n\r", 3).back().complete) << "the end shows that no LF follows";
+    EXPECT_FALSE(split("data: 1\r", 3).back().complete);
     EXPECT_TRUE(split("", 1).empty());
 }
 
