@@ -20,6 +20,11 @@ using wire::json_kind;
 // Some line readers refuse lines over 64 KiB (aiohttp's), so a long string goes out in pieces.
 constexpr std::size_t piece_bytes = 16 * 1024;
 
+// Each chunk repeats what all share, so an answer must not make many of them out of few bytes: one that would
+// is told as a single event. 8,192 pieces are 128 MiB of text.
+constexpr std::size_t most_chunks = 8192;
+constexpr std::size_t longest_shared = 256; // an id, a model's name
+
 // A JSON value as the upstream wrote it.
 struct raw_value
 {
@@ -188,24 +193,25 @@ public:
     chunk_writer(const request& asked, const std::vector<raw_value>& answer) : with_usage_(wants_usage(asked))
     {
         head_ = R"({"id":)";
-        const std::string_view id = text_of(answer, "id", json_kind::string);
+        const std::string_view id = shared_text(answer, "id", json_kind::string);
         if (id.empty()) {
             wire::append_json_string(head_, "chatcmpl-" + asked.request_id);
         } else {
             append_line(head_, id);
         }
         head_ += R"(,"object":"chat.completion.chunk","created":)";
-        const std::string_view created = text_of(answer, "created", json_kind::number);
+        const std::string_view created = shared_text(answer, "created", json_kind::number);
         head_ += created.empty() ? std::string_view{"0"} : created;
         head_ += R"(,"model":)";
-        const std::string_view model = text_of(answer, "model", json_kind::string);
+        const std::string_view model = shared_text(answer, "model", json_kind::string);
         if (model.empty()) {
             wire::append_json_string(head_, asked.model);
         } else {
             append_line(head_, model);
         }
         for (const std::string_view also : {"system_fingerprint", "service_tier"}) {
-            if (const auto* found = find(answer, also)) {
+            if (const auto* found = find(answer, also);
+                found != nullptr && found->text.size() <= longest_shared) {
                 head_ += ",\"";
                 head_ += also;
                 head_ += "\":";
@@ -223,6 +229,9 @@ public:
     void
     chunk(std::string_view index, std::string_view delta, std::string_view logprobs, std::string_view finish)
     {
+        if (++chunks_ > most_chunks) {
+            return;
+        }
         out_ += "data: ";
         out_ += head_;
         out_ += R"({"index":)";
@@ -236,6 +245,9 @@ public:
         out_ += with_usage_ ? R"(}],"usage":null})" : "}]}";
         out_ += "\n\n";
     }
+
+    // More chunks than may be made: what was written is not the whole.
+    [[nodiscard]] bool overran() const { return chunks_ > most_chunks; }
 
     // The usage chunk, if there is something to tell, and the end.
     std::string finish()
@@ -252,7 +264,15 @@ public:
     }
 
 private:
+    static std::string_view
+    shared_text(const std::vector<raw_value>& among, std::string_view key, json_kind kind)
+    {
+        const std::string_view text = text_of(among, key, kind);
+        return text.size() <= longest_shared ? text : std::string_view{};
+    }
+
     bool with_usage_;
+    std::size_t chunks_ = 0;
     std::string head_; // up to and with `"choices":[`
     std::string_view usage_;
     std::string out_;
@@ -286,7 +306,7 @@ std::vector<std::string> tool_call_deltas(std::string_view tool_calls)
         return deltas;
     }
     const auto calls = elements_of(tool_calls);
-    if (!calls) {
+    if (!calls || calls->size() > most_chunks) {
         deltas.push_back(delta_of("tool_calls", tool_calls));
         return deltas;
     }
@@ -322,7 +342,7 @@ bool write_choice(chunk_writer& to, std::string_view choice, std::size_t positio
 
     const std::string position_text = std::to_string(position);
     std::string_view index = text_of(*members, "index", json_kind::number);
-    if (index.empty()) {
+    if (index.empty() || index.size() > longest_shared) {
         index = position_text;
     }
     std::string_view logprobs = text_of(*members, "logprobs", json_kind::object);
@@ -389,7 +409,7 @@ std::optional<std::string> chat_events(const request& asked, const std::vector<r
     }
     chunk_writer writer(asked, answer);
     for (std::size_t i = 0; i < choices->size(); ++i) {
-        if (!write_choice(writer, (*choices)[i], i)) {
+        if (!write_choice(writer, (*choices)[i], i) || writer.overran()) {
             return std::nullopt;
         }
     }

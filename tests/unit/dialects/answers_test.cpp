@@ -382,6 +382,36 @@ TEST(answers, lone_surrogates_stay_as_they_were_written)
     EXPECT_NE(stream.find(R"({"content":"a\ud800b"})"), std::string::npos);
 }
 
+// What all chunks share is repeated in each: an upstream must not make gigabytes out of a few megabytes that
+// way.
+TEST(answers, an_answer_grows_by_a_bounded_amount)
+{
+    std::string calls;
+    std::string choices;
+    for (int i = 0; i < 20'000; ++i) {
+        calls += i == 0 ? "{}" : ",{}";
+        choices += std::string(i == 0 ? "" : ",") + R"({"message":{"content":"a"}})";
+    }
+    const std::string name(100'000, 'n');
+    const std::string digits(100'000, '7');
+    for (const std::string& answer :
+         {R"({"id":")" + name + R"(","model":")" + name + R"(","system_fingerprint":")" + name +
+              R"(","created":)" + digits + R"(,"choices":[{"index":)" + digits +
+              R"(,"message":{"tool_calls":[)" + calls + "]}}]}",
+          R"({"model":")" + name + R"(","choices":[)" + choices + "]}"}) {
+        const auto events = events_of(chat_request(), answer);
+        ASSERT_TRUE(events);
+        EXPECT_LT(events->size(), 4 * answer.size());
+        EXPECT_TRUE(events->ends_with("data: [DONE]\n\n"));
+        events_in(*events);
+    }
+    std::string few = calls.substr(0, 3 * 100 - 1);
+    const auto events =
+        events_of(chat_request(), R"({"choices":[{"message":{"tool_calls":[)" + few + "]}}]}");
+    EXPECT_NE(events->find(R"("tool_calls":[{"index":99}])"), std::string::npos)
+        << "ordinary answers are told in chunks";
+}
+
 TEST(answers, no_bytes_make_it_throw)
 {
     std::mt19937 random(7);
