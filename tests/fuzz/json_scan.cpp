@@ -78,6 +78,25 @@ bool unique_keys(simdjson::dom::element value)
     return true;
 }
 
+json_kind kind_of(simdjson::dom::element value)
+{
+    using simdjson::dom::element_type;
+    switch (value.type()) {
+    case element_type::OBJECT:
+        return json_kind::object;
+    case element_type::ARRAY:
+        return json_kind::array;
+    case element_type::STRING:
+        return json_kind::string;
+    case element_type::BOOL:
+        return value.get_bool().value_unsafe() ? json_kind::true_ : json_kind::false_;
+    case element_type::NULL_VALUE:
+        return json_kind::null;
+    default:
+        return json_kind::number;
+    }
+}
+
 void check_simdjson(const json_index& index, std::string_view input)
 {
     static simdjson::dom::parser parser;
@@ -107,6 +126,11 @@ void check_simdjson(const json_index& index, std::string_view input)
             require(!missing && there == theirs, "the path leads to the string");
         }
     }
+    const simdjson::padded_string alone_text{input.substr(index.where.begin, index.where.size())};
+    simdjson::dom::element alone_root;
+    require(!second.parse(alone_text).get(alone_root), "the root's span is a value");
+    require(simdjson::minify(alone_root) == simdjson::minify(root), "the root's span is the root");
+    require(kind_of(root) == index.root, "the root's kind");
     simdjson::dom::object object;
     require(
         root.get(object) == simdjson::SUCCESS ? object.size() == index.members.size() : index.members.empty(),
@@ -119,6 +143,11 @@ void check_simdjson(const json_index& index, std::string_view input)
         simdjson::dom::element alone;
         require(!second.parse(part).get(alone), "a member's span is a value");
         require(simdjson::minify(alone) == simdjson::minify(value), "a member's span is its value");
+        require(kind_of(value) == each.kind, "a member's kind");
+        const bool around = std::ranges::any_of(index.longs, [&](const json_long_string& inner) {
+            return inner.where.begin > each.where.begin && inner.where.end < each.where.end;
+        });
+        require(around == each.holds_long, "a member holds a long string or does not");
     }
 }
 

@@ -63,12 +63,14 @@ void check_beast(std::string_view bytes, const request_head& head)
     require(parser.get().method_string() == head.verb_text, "Beast reads the same method");
     require(parser.get().target() == head.target, "Beast reads the same target");
     require(parser.chunked() == (head.body == framing::chunked), "Beast reads the same coding");
-    if (head.body == framing::sized) {
-        require(
-            parser.content_length() && *parser.content_length() == head.content_length,
-            "Beast reads the same length"
-        );
-    }
+    const auto length = parser.content_length();
+    require(length.has_value() == (head.body == framing::sized), "Beast finds a length where we do");
+    require(!length || *length == head.content_length, "Beast reads the same length");
+    require(
+        parser.get().version() == 10u + static_cast<unsigned>(head.minor), "Beast reads the same version"
+    );
+    require(parser.keep_alive() == head.keep_alive, "Beast keeps the connection where we do");
+    require_same_fields(head.fields, parser);
     require(parser.get()["Authorization"] == head.authorization, "Beast reads the same key");
     require(parser.get()["Host"] == head.host, "Beast reads the same host");
 }
@@ -103,7 +105,12 @@ GW_FUZZ(input)
     require(
         second.verb == head.verb && second.target == head.target && second.body == head.body &&
             second.content_length == head.content_length && second.keep_alive == head.keep_alive &&
-            second.fields.size() == head.fields.size(),
+            second.minor == head.minor && second.expect_continue == head.expect_continue &&
+            std::ranges::equal(
+                second.fields,
+                head.fields,
+                [](const field& a, const field& b) { return a.name == b.name && a.value == b.value; }
+            ),
         "and reads the same"
     );
     (void)parse_target(head.target);

@@ -1,7 +1,12 @@
-// An accepted target has a path that no decoding lets walk; decoding and encoding are inverse.
+// An accepted target has a path that no decoding lets walk; decoding and encoding are inverse; Boost.URL
+// reads it the same way.
 #include "wire/target.hpp"
 
 #include "property.hpp"
+
+#include <boost/url/parse.hpp>
+#include <boost/url/pct_string_view.hpp>
+#include <boost/url/url_view.hpp>
 
 #include <string>
 
@@ -36,4 +41,22 @@ GW_FUZZ(input)
         require(static_cast<unsigned char>(c) >= 0x20 && c != 0x7f, "no control bytes");
     }
     require(path->find("//") == std::string::npos, "no empty segments");
+
+    std::string plain{made->path};
+    if (!made->query.empty()) {
+        plain.append("?").append(made->query);
+    }
+    const result<target> again = parse_target(plain);
+    require(again && again->path == made->path && again->query == made->query, "it reads back as it was");
+    const auto theirs = boost::urls::parse_origin_form(plain);
+    if (theirs) { // stricter than we are about `"`, `<` and the like
+        require(
+            theirs->encoded_path() == made->path && theirs->encoded_query() == made->query, "Boost.URL agrees"
+        );
+        require(boost::urls::pct_string_view(made->path).decode() == *path, "Boost.URL decodes alike");
+    } else {
+        require(
+            plain.find_first_of("\"<>[]^`{|}") != std::string::npos, "Boost.URL accepts what RFC 3986 allows"
+        );
+    }
 }
