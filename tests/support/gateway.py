@@ -63,7 +63,7 @@ class Gateway:
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
-            errors="replace",
+            errors="surrogateescape",
         )
         self.ready_line = None
         self.threads_ = [threading.Thread(target=read, daemon=True) for read in (self.read_records, self.read_log)]
@@ -165,6 +165,7 @@ class Gateway:
         where = canary.places(self.secrets, {**told, "output": "".join(self.told_)}) + ["what clients read"] * (leaks > 0)
         assert not where, f"a secret was told: {', '.join(where)}"
         strange = [line for line in self.told_ if not line.startswith("{") and line.strip() != self.ready_line]
-        assert not strange, "lines that are no JSON:\n" + "".join(strange)
+        strange += [ascii(line) for line in self.told_ if not line.isascii() and any("\udc80" <= c <= "\udcff" for c in line)]
+        assert not strange, "lines that are no JSON, or no UTF-8:\n" + "".join(strange)
         assert code in (0, -signal.SIGKILL), f"it ended with {code}:\n" + "".join(self.told_)[-5000:]
         assert not [line for line in self.log if line["text"] == "internal error"], "an internal error"
