@@ -134,12 +134,15 @@ result<void> request_run::find_door()
         return fail(target);
     }
     // RFC 9112 section 3.2.2: an absolute target replaces Host; two opinions are refused.
+    std::string_view wrong;
     if (!target->authority.empty() && !wire::same_name(target->authority, from_.head.host)) {
+        wrong = "the request target and Host name different hosts";
+    } else if (target->path == "*" && from_.head.verb != wire::method::options) {
+        wrong = "the request target `*` is for OPTIONS only";
+    }
+    if (!wrong.empty()) {
         failure why{
-            .what = code::bad_framing,
-            .from = origin::client,
-            .text = "the request target and Host name different hosts",
-            .close = true
+            .what = code::bad_framing, .from = origin::client, .text = std::string(wrong), .close = true
         };
         return std::unexpected(std::move(why));
     }

@@ -212,47 +212,6 @@ def test_every_refusal_has_its_record(here):
     ]
 
 
-NAMES = [
-    *(
-        "http://169.254.169.254/",
-        "//evil/x",
-        "@evil",
-        "evil:80",
-        "..%2f..",
-        "a/b/c",
-        "../../admin",
-        "a/..",
-        "a/b@main?x=1",
-        "x/../../api/whoami-v2",
-    ),
-    *(
-        "\u202eorg/vit",
-        "org/vit\r\nEvil: 1",
-        "org/v\0it",
-        "org/vit ",
-        " org/vit",
-        "-org/vit",
-        "org/vi--t",
-        "org/vit.git",
-        "x" * 10_240,
-        "org/v%69t",
-        "hub/x:evil",
-    ),
-]
-
-
-@pytest.mark.parametrize("name", NAMES, ids=lambda name: ascii(name)[1:25])
-def test_names_that_are_no_models(here, toolkit, custom, llm, name):
-    before = sum(len(each.seen) for each in (toolkit, custom, llm))
-    reply = here.http.post("/v1/chat/completions", json={"model": name, "messages": HELLO})
-    assert (reply.status_code, read(reply)[1]) == (400, "invalid_model"), reply.text
-    reply = here.http.post("/v1/inference", params={"model": name}, content=PNG)
-    allowed = {(400, "invalid_model"), (400, "bad_framing"), (414, "target_too_long")}  # a target has rules of its own
-    assert (reply.status_code, read(reply)[1]) in allowed, reply.text
-    assert sum(len(each.seen) for each in (toolkit, custom, llm)) == before
-    assert here.http.post("/v1/chat/completions", json={"model": "hub/x:groq", "messages": HELLO}).status_code == 200
-
-
 @pytest.mark.parametrize(
     "verb, path, allow",
     [
@@ -406,45 +365,6 @@ def test_a_body_that_is_cut(here, toolkit, size, kind):
     assert record["status"] == 499
     assert len(toolkit.seen) == before or size > 100_000
     assert here.http.post("/models/org/vit", content=PNG).status_code == 200
-
-
-def test_what_is_no_http(here):
-    for garbage in (
-        b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + bytes(100),
-        b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
-        b"GET /health\r\n\r\n",
-        b"\0" * 5000,
-    ):
-        with raw(here, garbage) as peer:
-            reply = b""
-            while block := peer.recv(4096):
-                reply += block
-        assert reply == b"" or reply.startswith((b"HTTP/1.1 400 ", b"HTTP/1.1 505 ")), reply
-        assert reply.count(b"HTTP/1.1 ") < 2
-    assert here.http.get("/health").status_code == 200
-
-
-@pytest.mark.parametrize(
-    "framing",
-    [
-        "Transfer-Encoding: chunked\r\nContent-Length: 4",
-        "Content-Length: 4\r\nContent-Length: 4",
-        "Transfer-Encoding: xchunked",
-        "Content-Length: 18446744073709551618",
-    ],
-)
-def test_framing_that_two_could_read_in_two_ways(here, toolkit, framing):
-    before = len(toolkit.seen)
-    request = (
-        f"POST /models/org/vit HTTP/1.1\r\nHost: localhost\r\n{framing}\r\n\r\n0\r\n\r\nGET /v1/models HTTP/1.1\r\nHost: localhost\r\n\r\n"
-    )
-    with raw(here, request.encode()) as peer:
-        reply = b""
-        while block := peer.recv(4096):
-            reply += block
-    assert reply.startswith((b"HTTP/1.1 400 ", b"HTTP/1.1 501 ")) and reply.count(b"HTTP/1.1 ") == 1
-    assert len(toolkit.seen) == before
-    assert here.http.get("/health").status_code == 200
 
 
 # ---- a worker that exits at start ----

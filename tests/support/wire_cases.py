@@ -6,7 +6,7 @@ import re
 
 FOLDER = pathlib.Path(__file__).resolve().parents[1] / "data" / "wire"
 PLAIN = {"r": b"\r", "n": b"\n", "t": b"\t", "0": b"\0", "\\": b"\\"}
-SINGLE = {"why", "then", "finish", "upstream", "scanner", "doors", "cuts", "id", "limit"}
+SINGLE = {"why", "then", "finish", "upstream", "scanner", "doors", "cuts", "id", "limit", "within"}
 LISTS = {"reply", "reply has", "reply lacks", "upstream has", "upstream lacks"}
 
 
@@ -94,6 +94,7 @@ class Case:
     upstream_lacks: list
     cuts: list
     limits: list
+    within: int  # ms, or None
     text: str
 
     def bytes(self, door):
@@ -148,6 +149,7 @@ def read_case(path):
         upstream_lacks=lists["upstream lacks"],
         cuts=[int(each) for each in single.get("cuts", "").split()],
         limits=single.get("limit", "").split(),
+        within=int(single["within"]) if "within" in single else None,
         text=body.replace("\n", ""),
     )
 
