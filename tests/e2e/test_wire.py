@@ -7,13 +7,14 @@ import json
 import re
 import socket
 import ssl
+import threading
 import time
 import urllib.parse
 
 import pytest
 import trustme
 from processes import TOP, poll
-from stubs import Router
+from stubs import Router, chat_reply
 from wire_cases import DOORS, MODEL_DOORS, read_cases
 
 TOKEN = "hf_CANARY_of_the_gateway_0123456789"
@@ -365,6 +366,26 @@ def test_an_answer_survives_what_is_sent_behind_it(here, dial, wire, request_):
         incoming.to_the_end()
     assert len(incoming.replies) == 1
     here.ledger += [(each.field("x-request-id"), each.status) for each in incoming.replies]
+
+
+@pytest.mark.threat("F11")
+@pytest.mark.parametrize("wire", ["clear", "tls"])
+def test_one_at_a_time(here, upstream, dial, wire):
+    """What is pipelined behind a request goes upstream when that one is answered, not before."""
+    good, seen, go_on = DOORS["chat"].pieces["good"], len(upstream.seen), threading.Event()
+    upstream.when(lambda request: go_on.wait(PATIENCE) and chat_reply(request.json), times=1)
+    with dial(wire) as peer, dial(wire) as other:
+        peer.sendall(good + good)
+        poll(lambda: len(upstream.seen) == seen + 1, what="the first, upstream")
+        other.sendall(good)
+        incoming, beside = Incoming(peer), Incoming(other)
+        beside.until(1)
+        assert len(upstream.seen) == seen + 2 and not incoming.replies, "only another connection's went there meanwhile"
+        go_on.set()
+        incoming.until(2)
+    assert len(upstream.seen) == seen + 3
+    here.ledger += [(each.field("x-request-id"), each.status) for each in incoming.replies + beside.replies]
+    assert [each.status for each in incoming.replies + beside.replies] == [200, 200, 200]
 
 
 @pytest.fixture
