@@ -46,19 +46,20 @@ config::settings closed()
 void check_keys(std::string_view authorization, std::string_view x_api_key)
 {
     static const config::settings now = closed();
+    static const auth::key_table known{now};
     authorization = trimmed(authorization);
     const bool bearer =
         lower(authorization.substr(0, 7)) == "bearer " && !trimmed(authorization.substr(7)).empty();
     const std::string_view said = bearer ? trimmed(authorization.substr(7)) : trimmed(x_api_key);
     const bool mine = said == key || said == "hf_old";
 
-    const auto who = auth::authenticate(authorization, x_api_key, now);
+    const auto who = auth::authenticate(authorization, x_api_key, known);
     require(who.has_value() == (mine || said == "hf_other"), "the exact key opens");
     require(!who || (*who)->name == (mine ? "mine" : "other"), "and says who it is");
     require(auth::admin_allowed(authorization, x_api_key, now) == (said == key), "the admin's key too");
     if (!who) {
-        static const auto wrong = auth::authenticate("Bearer x", "", now);
-        static const auto none = auth::authenticate("", "", now);
+        static const auto wrong = auth::authenticate("Bearer x", "", known);
+        static const auto none = auth::authenticate("", "", known);
         require(who.error().what == code::unauthenticated, "401");
         require(who.error().text == (said.empty() ? none : wrong).error().text, "in the same words");
     }
