@@ -42,6 +42,7 @@ inline constexpr auto limits = std::to_array<name>({
     "json_tokens",
     "response_header_bytes",
     "response_header_fields",
+    "response_interim",
     "header_timeout",
     "body_grace",
     "body_min_rate",

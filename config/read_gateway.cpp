@@ -234,6 +234,7 @@ void read_limits(const field& from, draft& into)
     map.count("json_tokens", to.json_tokens, 100, 1'000'000'000);
     map.size("response_header_bytes", to.response_header_bytes, kib, mib);
     map.count("response_header_fields", to.response_header_fields, 8, 10'000);
+    map.count("response_interim", to.response_interim, 1, 1'000);
     map.duration("header_timeout", to.header_timeout);
     map.duration("body_grace", to.body_grace);
     map.size("body_min_rate", to.body_min_rate, 0, gib);

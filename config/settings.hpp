@@ -179,13 +179,14 @@ struct limits
     std::size_t json_tokens = 1'000'000;
     std::size_t response_header_bytes = 64 * 1024;
     std::size_t response_header_fields = 200;
+    std::size_t response_interim = 8; // 1xx heads before the answer
     std::chrono::milliseconds header_timeout{10'000};
     std::chrono::milliseconds body_grace{10'000}; // then at least body_min_rate bytes a second
     std::size_t body_min_rate = 1024;
     std::chrono::milliseconds idle_timeout{60'000};  // kept-alive connection without a request
     std::chrono::milliseconds write_timeout{60'000}; // a client that does not read
-    std::size_t connections = 4096;
-    std::size_t connections_per_client = 256;
+    std::size_t connections = 0; // of all clients; 0: 4096, or half of the files the process may open
+    std::size_t connections_per_client = 256; // of one key, or of one address when nobody has a key
     std::chrono::milliseconds drain{30'000};
     std::chrono::milliseconds waiting_comment{15'000}; // `: waiting` to a streaming client
 };

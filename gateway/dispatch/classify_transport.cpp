@@ -31,6 +31,10 @@ verdict classify_transport(const failure& what, bool connected, bool head_sent)
         is.where = scope::model_task;
         is.as_code = what.what;
         break;
+    case code::overloaded: // we are, not it
+        is.where = scope::none;
+        is.as_code = code::overloaded;
+        break;
     default:
         break;
     }

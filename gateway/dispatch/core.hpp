@@ -4,6 +4,7 @@
 
 #include "auth/key_table.hpp"
 #include "config/settings.hpp"
+#include "dispatch/connections.hpp"
 #include "dispatch/leak_search.hpp"
 #include "dispatch/standing.hpp"
 #include "net/loop.hpp"
@@ -53,6 +54,7 @@ struct process
     workers::supervisor& workers;
     telemetry::line_writer& records;
     std::string version;
+    connections clients{};
 };
 
 struct core

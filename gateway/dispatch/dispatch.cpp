@@ -407,6 +407,7 @@ net::task<std::optional<verdict>> dispatched::send(adapters::exchange_request wh
     }
     bounds.head.max_bytes = now_->policy->limits.response_header_bytes;
     bounds.head.max_fields = now_->policy->limits.response_header_fields;
+    bounds.most_interim = now_->policy->limits.response_interim;
     exchange_ = std::make_unique<upstream::exchange>(std::move(*lease), stop_, bounds);
     auto sent = co_await exchange_->send(std::move(*head), std::move(what.body), body_.from());
     if (!sent) {

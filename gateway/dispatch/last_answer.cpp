@@ -104,7 +104,7 @@ failure to_failure(const config::upstream& by, const verdict& what)
         made.text = by.tokens.empty() ? "the upstream asks for a token, and " + entry + " has no `token:`"
                                       : made.text + "; it is a `token:` of " + entry;
     }
-    if (hope_of(what.what) == waiting_helps) {
+    if (hope_of(what.what) == waiting_helps || made.what == code::overloaded) {
         made.retry_after = at_least_one(what.retry_after.value_or(seconds(1)));
     }
     return made;

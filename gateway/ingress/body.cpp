@@ -48,8 +48,8 @@ failure body::gone(const net::error_code& ec) const
         return {
             .what = code::request_timeout,
             .from = origin::client,
-            .text =
-                "the body stopped arriving; it must come at `limits.body_min_rate` bytes a second or more",
+            .text = "the body arrives too slowly: after the policy's `limits.body_grace` it must bring " +
+                    std::to_string(now_.limits.body_min_rate) + " bytes a second (`limits.body_min_rate`)",
             .close = true
         };
     }
@@ -63,11 +63,11 @@ failure body::gone(const net::error_code& ec) const
 
 net::task<result<void>> body::first_bytes(std::size_t want)
 {
-    const auto began = net::clock::now();
+    pace speed(now_.limits, net::clock::now());
     net::error_code ec;
     while (!ec && in_.data().size() - at_ < want) {
         const auto now = net::clock::now();
-        if (too_slow(now - began, in_.data().size() - at_)) {
+        if (speed.too_slow(now, in_.data().size() - at_)) {
             ec = net::asio::error::timed_out;
             break;
         }
@@ -289,16 +289,21 @@ result<bool> body::take()
     }
 }
 
-bool body::too_slow(net::clock::duration in, std::uint64_t bytes) const
+bool pace::too_slow(net::time_point now, std::uint64_t bytes)
 {
-    const auto ms = std::chrono::duration_cast<std::chrono::milliseconds>(in);
-    return ms > now_.limits.body_grace &&
-           bytes * 1000 / static_cast<std::uint64_t>(ms.count()) < now_.limits.body_min_rate;
+    const auto ms = std::chrono::duration_cast<std::chrono::milliseconds>(now - since_);
+    if (ms <= by_.body_grace) {
+        return false;
+    }
+    const bool slow = (bytes - had_) * 1000 / static_cast<std::uint64_t>(ms.count()) < by_.body_min_rate;
+    since_ = now;
+    had_ = bytes;
+    return slow;
 }
 
 net::task<void> body::receive()
 {
-    auto began = net::clock::now();
+    pace speed(now_.limits, net::clock::now());
     std::optional<failure> why;
     while (true) {
         auto whole = take();
@@ -325,7 +330,7 @@ net::task<void> body::receive()
             wire_.read_until(net::never);
             const auto paused = net::clock::now();
             co_await changed_->wait();
-            began += net::clock::now() - paused; // our pause, not the client's
+            speed.excuse(net::clock::now() - paused);
             in_.unwatch();
             if (log_->failed() != nullptr) {
                 why = *log_->failed();
@@ -339,7 +344,7 @@ net::task<void> body::receive()
         }
 
         const auto now = net::clock::now();
-        if (too_slow(now - began, log_->size())) {
+        if (speed.too_slow(now, log_->size())) {
             why = gone(net::asio::error::timed_out);
             break;
         }

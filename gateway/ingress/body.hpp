@@ -23,6 +23,22 @@
 
 namespace gw::ingress {
 
+// Is the client fast enough? In every stretch of `body_grace`, and a little more, it has to bring what
+// `body_min_rate` asks for: what came fast at first is not to be spent byte by byte.
+class pace
+{
+public:
+    pace(const config::limits& by, net::time_point now) : by_(by), since_(now) {}
+
+    [[nodiscard]] bool too_slow(net::time_point now, std::uint64_t bytes); // that have arrived in all
+    void excuse(net::clock::duration pause) { since_ += pause; }           // it was ours
+
+private:
+    const config::limits& by_;
+    net::time_point since_; // the stretch began, with `had_` bytes
+    std::uint64_t had_ = 0;
+};
+
 class body final : public dispatch::body_access
 {
 public:
@@ -68,7 +84,6 @@ private:
     [[nodiscard]] result<bool> take(); // what lies in the buffer; true: the body is whole
     [[nodiscard]] result<void> accept(std::string_view payload);
     [[nodiscard]] net::task<result<void>> first_bytes(std::size_t want);
-    [[nodiscard]] bool too_slow(net::clock::duration in, std::uint64_t bytes) const;
     [[nodiscard]] failure gone(const net::error_code& ec) const;
     void end(std::optional<failure> why);
 

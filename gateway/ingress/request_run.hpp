@@ -31,6 +31,7 @@ private:
     // Stages of go().
     [[nodiscard]] result<void> find_door();
     [[nodiscard]] result<void> authenticate();
+    [[nodiscard]] result<void> take_place();
     [[nodiscard]] net::task<result<void>> answer_ourselves();
     [[nodiscard]] net::task<result<void>> read_body();
     [[nodiscard]] net::task<result<void>> parse();

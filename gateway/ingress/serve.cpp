@@ -176,7 +176,30 @@ result<void> request_run::authenticate()
     }
     who_ = *who;
     record_.client = who_ != nullptr ? who_->name : "anonymous";
-    return {};
+    return take_place();
+}
+
+// A connection counts for the client whose key it showed last; without keys, for the address it came from.
+result<void> request_run::take_place()
+{
+    const std::size_t most = policy_.limits.connections_per_client;
+    if (who_ == nullptr && from_.address.empty()) {
+        from_.address = from_.wire.remote();
+    }
+    if (from_.place.enter(here_.all.clients, who_ != nullptr ? who_->name : from_.address, most)) {
+        return {};
+    }
+    ++here_.metrics.connections_refused;
+    failure why{
+        .what = code::overloaded,
+        .text = (who_ != nullptr ? "this key" : "this address") +
+                std::string(" has as many connections as it may have, ") + std::to_string(most) +
+                "; use one of them, or try again in a second. The policy's `limits.connections_per_client` "
+                "raises that"
+    };
+    why.retry_after = std::chrono::seconds(1);
+    why.close = true;
+    return std::unexpected(std::move(why));
 }
 
 net::task<result<void>> request_run::answer_ourselves()
@@ -300,7 +323,20 @@ result<void> request_run::decide()
     if (plan_.task != nullptr) {
         record_.task = plan_.task->name;
     }
-    return dialects::settle_task(asked_, plan_.task, facts_); // the policy may be the first to know the task
+    auto settled =
+        dialects::settle_task(asked_, plan_.task, facts_); // the policy may be the first to know the task
+    if (!settled) {
+        return settled;
+    }
+    if (asked_.binary && asked_.binary->size > policy_.limits.payload_bytes) {
+        return gw::refuse(
+            code::body_too_large,
+            "the payload has " + std::to_string(asked_.binary->size) +
+                " bytes when it is decoded, more than " + std::to_string(policy_.limits.payload_bytes) +
+                "; the policy's `limits.payload_bytes` raises that"
+        );
+    }
+    return {};
 }
 
 net::task<result<adapters::answer_head>> request_run::dispatch()

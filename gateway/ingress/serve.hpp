@@ -23,7 +23,9 @@ struct client_side
     net::reader& in;         // its buffer begins with the request's head
     wire::request_head head; // scanned; views into `in` or `copy`
     std::string copy;        // of the head, when more of the body has to be read than the buffer holds
-    net::interrupt* running = nullptr; // of the request being served
+    net::interrupt* running = nullptr;    // of the request being served
+    std::string address{};                // where it comes from; empty: not asked yet
+    dispatch::connections::place place{}; // among the connections of its client
 };
 
 enum class after : std::uint8_t {

@@ -9,6 +9,7 @@ namespace gw::ingress {
 namespace {
 
 constexpr auto linger_time = std::chrono::seconds(2);
+constexpr auto goodbye_time = std::chrono::seconds(2); // for the handshake of one that is turned away
 constexpr std::uint64_t linger_bytes = 16ULL << 20U;
 
 failure slow_head()
@@ -28,11 +29,11 @@ class session::parts
 public:
     parts(dispatch::core& here, net::tcp_socket socket, std::shared_ptr<boost::asio::ssl::context> tls)
         : here_(here), tls_(std::move(tls)), wire_(here.loop, std::move(socket)), in_(wire_),
-          client_{.here = here, .wire = wire_, .in = in_, .head = {}, .copy = {}, .running = nullptr}
+          client_{.here = here, .wire = wire_, .in = in_, .head = {}, .copy = {}}
     {
     }
 
-    net::task<void> run();
+    net::task<void> run(std::optional<failure> refused);
     void end_when_idle()
     {
         if (idle_) {
@@ -49,6 +50,7 @@ public:
 
 private:
     net::task<void> serve_all();
+    net::task<bool> shake_hands(net::clock::duration within);
     // The next request's head in the buffer: its size; 0: the connection is over.
     net::task<result<std::size_t>> next_head();
     net::task<void> linger();
@@ -116,11 +118,19 @@ net::task<void> session::parts::linger()
     }
 }
 
-net::task<void> session::parts::run()
+net::task<void> session::parts::run(std::optional<failure> refused)
 {
     std::exception_ptr bug;
     try {
-        co_await serve_all();
+        if (!refused) {
+            co_await serve_all();
+        } else {
+            const bool shaken = co_await shake_hands(goodbye_time);
+            if (shaken) {
+                co_await refuse_head(client_, *refused);
+                co_await linger();
+            }
+        }
     } catch (...) { // no memory: the listener counts it
         bug = std::current_exception();
     }
@@ -134,15 +144,25 @@ net::task<void> session::parts::run()
     }
 }
 
+net::task<bool> session::parts::shake_hands(net::clock::duration within)
+{
+    if (!tls_) {
+        co_return true;
+    }
+    wire_.read_until(net::clock::now() + within);
+    const net::error_code ec = co_await wire_.handshake_server(*tls_);
+    if (ec) {
+        wire_.close();
+        co_return false;
+    }
+    co_return true;
+}
+
 net::task<void> session::parts::serve_all()
 {
-    if (tls_) {
-        wire_.read_until(net::clock::now() + here_.now->policy->limits.header_timeout);
-        const net::error_code ec = co_await wire_.handshake_server(*tls_);
-        if (ec) {
-            wire_.close();
-            co_return;
-        }
+    const bool shaken = co_await shake_hands(here_.now->policy->limits.header_timeout);
+    if (!shaken) {
+        co_return;
     }
     while (true) {
         auto head = co_await next_head();
@@ -179,7 +199,12 @@ session::~session() = default;
 
 net::task<void> session::run()
 {
-    co_await parts_->run();
+    co_await parts_->run(std::nullopt);
+}
+
+net::task<void> session::turn_away(failure why)
+{
+    co_await parts_->run(std::move(why));
 }
 
 void session::end_when_idle()

@@ -3,6 +3,7 @@
 #pragma once
 
 #include "dispatch/core.hpp"
+#include "message/failure.hpp"
 #include "net/asio.hpp"
 #include "net/task.hpp"
 
@@ -25,6 +26,9 @@ public:
     session& operator=(const session&) = delete;
 
     [[nodiscard]] net::task<void> run();
+    // In place of run(): there are too many connections. Says why at once, whatever the client wants, and
+    // ends.
+    [[nodiscard]] net::task<void> turn_away(failure why);
 
     void end_when_idle(); // the gateway drains
     void abort();         // the drain limit is over

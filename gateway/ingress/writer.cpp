@@ -3,6 +3,12 @@
 #include <array>
 
 namespace gw::ingress {
+namespace {
+
+// What a client has to take within the stall limit.
+constexpr std::size_t slice = 64 * 1024;
+
+} // namespace
 
 void writer::begin(const reply_head& head)
 {
@@ -52,20 +58,27 @@ net::task<result<void>> writer::put(std::string_view first, std::string_view sec
         total += out[i].size();
     }
     net::error_code ec;
-    const std::size_t sent = to_.try_write({out.data(), count}, ec);
-    if (!ec && sent != total) {
+    std::size_t sent = to_.try_write({out.data(), count}, ec);
+    while (!ec && sent != total) {
+        // Skip what is written; then a slice, so that whoever reads slowly but reads is not cut.
         std::size_t skip = sent;
+        std::size_t before = 0;
         std::size_t at = 0;
-        while (at < count && skip >= out[at].size()) {
-            skip -= out[at].size();
-            ++at;
+        for (; before + out[at].size() <= skip; ++at) {
+            before += out[at].size();
         }
-        if (at < count) {
-            out[at] += skip;
+        skip -= before;
+        std::array<net::asio::const_buffer, 5> part;
+        std::size_t parts = 0;
+        std::size_t bytes = 0;
+        for (std::size_t i = at; i < count && bytes < slice; ++i) {
+            part[parts] = net::asio::buffer(i == at ? out[i] + skip : out[i], slice - bytes);
+            bytes += part[parts++].size();
         }
         to_.write_until(net::clock::now() + stall_);
-        ec = co_await to_.write({out.data() + at, count - at});
+        ec = co_await to_.write({part.data(), parts});
         to_.write_until(net::never);
+        sent += bytes;
     }
     if (ec) {
         co_return std::unexpected(failure{

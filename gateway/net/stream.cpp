@@ -5,6 +5,7 @@
 #include <boost/asio/ssl/stream.hpp>
 #include <boost/asio/write.hpp>
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <netinet/tcp.h>
@@ -48,6 +49,12 @@ void name_timeout(error_code& ec, bool timed_out)
 }
 
 } // namespace
+
+bool no_descriptors(const error_code& ec)
+{
+    return ec.category() == boost::system::system_category() &&
+           (ec.value() == EMFILE || ec.value() == ENFILE);
+}
 
 struct stream::tls_part
 {
@@ -302,6 +309,21 @@ void stream::reset()
         socket_.set_option(asio::socket_base::linger(true, 0), ignored);
     }
     close();
+}
+
+std::string stream::remote() const
+{
+    error_code ec;
+    const auto at = socket_.remote_endpoint(ec);
+    if (ec) {
+        return {};
+    }
+    if (!at.address().is_v6()) {
+        return at.address().to_string();
+    }
+    auto bytes = at.address().to_v6().to_bytes();
+    std::fill(bytes.begin() + 8, bytes.end(), 0);
+    return asio::ip::address_v6(bytes).to_string();
 }
 
 bool stream::silent() const

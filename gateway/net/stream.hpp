@@ -25,6 +25,9 @@ struct io_result
     std::size_t n = 0;
 };
 
+// The process, or the machine, has as many open files as it may have.
+[[nodiscard]] bool no_descriptors(const error_code& ec);
+
 // An operation in progress: `complete` is called once, from the event loop.
 struct io_op
 {
@@ -79,6 +82,9 @@ public:
     void close(); // now
     void reset(); // RST instead of FIN: the peer sees that what it got is not the whole
     [[nodiscard]] bool is_open() const { return socket_.is_open(); }
+    // The address of the peer, without port; of an IPv6 one the network (/64), since one machine may have it
+    // all. Empty: it is gone.
+    [[nodiscard]] std::string remote() const;
     [[nodiscard]] bool is_tls() const { return tls_ != nullptr; }
     // Nothing has arrived and the peer has not closed, as far as the kernel knows now (one system call).
     [[nodiscard]] bool silent() const;

@@ -422,7 +422,7 @@ void replay::spill()
     const std::uint64_t end = spilled_ + bytes;
     if (end > space_.disk() && !store_.take_disk(space_, std::max(disk_step, end - space_.disk())) &&
         !store_.take_disk(space_, end - space_.disk())) {
-        return lose_copy("spool: no disk for a body of " + std::to_string(size_) + " and more");
+        return lose_copy(out_of_space("spool: no disk for a body of " + std::to_string(size_) + " and more"));
     }
 
     if (file_ == nullptr) {
@@ -469,7 +469,7 @@ void replay::written(std::uint64_t bytes, int error)
         if (complete_) {
             broken_ = true; // the rest of it is in memory, and no more comes
         } else {
-            lose_copy("spool: " + store_.limits().dir + ": " + describe(error));
+            lose_copy(unwritable("spool: " + store_.limits().dir + ": " + describe(error)));
         }
     }
     spill();
@@ -477,12 +477,12 @@ void replay::written(std::uint64_t bytes, int error)
     notify();
 }
 
-void replay::lose_copy(std::string why)
+void replay::lose_copy(failure why)
 {
     broken_ = true;
     if (space_.how() == copies::required) {
         store_.refused_.fetch_add(1, std::memory_order_relaxed);
-        return give_up(out_of_space(std::move(why)));
+        return give_up(std::move(why));
     }
     store_.without_copy_.fetch_add(1, std::memory_order_relaxed);
     keep_ = false;

@@ -132,7 +132,7 @@ private:
     void spill();
     void trim();
     void written(std::uint64_t bytes, int error);
-    void lose_copy(std::string why);
+    void lose_copy(failure why);
     void drop_passed();
     void give_up(failure why);
 

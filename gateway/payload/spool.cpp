@@ -29,9 +29,19 @@ failure out_of_space(std::string detail)
     failure made;
     made.what = code::overloaded;
     made.from = origin::gateway;
-    made.text = "too many large request bodies at once: try again in a moment";
+    made.text =
+        "too many large request bodies at once: try again in a moment (the policy's `spool.memory` and "
+        "`spool.disk` bound them)";
     made.detail = std::move(detail);
     made.retry_after = std::chrono::seconds(1);
+    return made;
+}
+
+failure unwritable(std::string detail)
+{
+    failure made = out_of_space(std::move(detail));
+    made.text =
+        "the gateway has no place for a body of this size at the moment: its `spool.dir` cannot be written";
     return made;
 }
 

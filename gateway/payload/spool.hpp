@@ -26,6 +26,8 @@ class spool;
 
 // `overloaded`, with a time to try again.
 [[nodiscard]] failure out_of_space(std::string detail);
+// The same when `dir` cannot be written.
+[[nodiscard]] failure unwritable(std::string detail);
 
 // What is to happen when there is no space for a copy of the body.
 enum class copies : std::uint8_t {

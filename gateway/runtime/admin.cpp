@@ -2,6 +2,7 @@
 
 #include "auth/authenticate.hpp"
 #include "config/values.hpp"
+#include "net/stream.hpp"
 
 #include <boost/asio/ip/address.hpp>
 #include <boost/beast/core/flat_buffer.hpp>
@@ -180,6 +181,8 @@ admin::~admin() = default;
 
 void admin::start()
 {
+    net::error_code ignored;
+    acceptor_.non_blocking(true, ignored);
     accept();
 }
 
@@ -190,6 +193,11 @@ void admin::stop()
     retry_.cancel();
 }
 
+void admin::welcome(net::tcp_socket socket)
+{
+    std::make_shared<connection>(std::move(socket), answers_)->read();
+}
+
 void admin::accept()
 {
     acceptor_.async_accept([this](net::error_code ec, net::tcp_socket socket) {
@@ -197,13 +205,27 @@ void admin::accept()
             return;
         }
         if (!ec) {
-            std::make_shared<connection>(std::move(socket), answers_)->read();
+            spare_.fill();
+            welcome(std::move(socket));
             accept();
             return;
+        }
+        if (net::no_descriptors(ec) && spare_.spend()) {
+            net::error_code still;
+            net::tcp_socket one(acceptor_.get_executor());
+            acceptor_.accept(one, still);
+            if (!still) {
+                welcome(std::move(one));
+            }
+            if (!still || still == net::asio::error::would_block) {
+                accept();
+                return;
+            }
         }
         retry_.expires_after(std::chrono::milliseconds(100)); // no descriptors: a pause, not a spin
         retry_.async_wait([this](net::error_code stopped) {
             if (!stopped) {
+                spare_.fill();
                 accept();
             }
         });

@@ -4,6 +4,7 @@
 
 #include "config/settings.hpp"
 #include "net/asio.hpp"
+#include "runtime/descriptors.hpp"
 
 #include <functional>
 #include <memory>
@@ -35,9 +36,11 @@ public:
 private:
     class connection;
     void accept();
+    void welcome(net::tcp_socket socket);
 
     net::tcp_acceptor acceptor_;
     net::timer retry_;
+    spare_descriptors spare_; // so that it answers when clients and upstreams have taken all others
     admin_answers answers_;
 };
 

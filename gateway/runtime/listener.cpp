@@ -1,11 +1,13 @@
 #include "runtime/listener.hpp"
 
+#include "runtime/descriptors.hpp"
 #include "telemetry/log.hpp"
 
 #include <boost/asio/error.hpp>
 #include <boost/asio/ip/address.hpp>
 #include <boost/asio/ip/v6_only.hpp>
 
+#include <algorithm>
 #include <sys/socket.h>
 
 namespace gw::runtime {
@@ -72,8 +74,8 @@ result<net::tcp_acceptor> bind_next(net::loop& on, const net::tcp::endpoint& at)
     return open(on, at, false);
 }
 
-listener::listener(dispatch::core& here, net::tcp_acceptor acceptor, std::size_t position, std::size_t most)
-    : here_(here), acceptor_(std::move(acceptor)), retry_(here.loop.io), position_(position), most_(most)
+listener::listener(dispatch::core& here, net::tcp_acceptor acceptor, std::size_t position)
+    : here_(here), acceptor_(std::move(acceptor)), retry_(here.loop.io), position_(position)
 {
     acceptor_.non_blocking(true);
 }
@@ -85,29 +87,40 @@ void listener::start()
 
 void listener::accept()
 {
-    if (accepting_ || draining_ || open_ >= most_) {
+    if (accepting_ || draining_ || turned_away_ >= most_turned_away) {
         return;
     }
     accepting_ = true;
     acceptor_.async_accept([this](net::error_code ec, net::tcp_socket socket) {
         accepting_ = false;
         if (!ec) {
+            if (pause_.count() != 0) {
+                pause_ = {};
+                telemetry::log(telemetry::level::info, "accepts connections again");
+            }
             take(std::move(socket));
             accept();
             return;
         }
-        if (ec == net::asio::error::operation_aborted || draining_) {
-            return;
+        if (ec != net::asio::error::operation_aborted && !draining_) {
+            pause(ec);
         }
-        // No descriptors, no memory: a pause, not a spin; idle upstream connections are given up first.
-        here_.pool.tick(net::never);
-        telemetry::log(telemetry::level::warning, "cannot accept", {{"why", ec.message()}});
-        retry_.expires_after(std::chrono::milliseconds(100));
-        retry_.async_wait([this](net::error_code stopped) {
-            if (!stopped) {
-                accept();
-            }
-        });
+    });
+}
+
+// No descriptors, no memory: a pause, not a spin; idle upstream connections are given up first.
+void listener::pause(const net::error_code& why)
+{
+    here_.pool.tick(net::never);
+    if (pause_.count() == 0) { // said once, not each time
+        telemetry::log(telemetry::level::warning, "cannot accept, tries again", {{"why", why.message()}});
+    }
+    pause_ = std::clamp(2 * pause_, std::chrono::milliseconds(50), std::chrono::milliseconds(800));
+    retry_.expires_after(pause_);
+    retry_.async_wait([this](net::error_code stopped) {
+        if (!stopped) {
+            accept();
+        }
     });
 }
 
@@ -115,32 +128,55 @@ void listener::take(net::tcp_socket socket)
 {
     net::error_code ignored;
     socket.set_option(net::tcp::no_delay(true), ignored);
+    const bool admitted = here_.all.clients.take();
     ++open_;
     ++here_.metrics.connections_accepted;
     ++here_.metrics.connections_open;
+    if (!admitted) {
+        ++turned_away_;
+        ++here_.metrics.connections_refused;
+    }
     // A listener that a reload dropped keeps serving in clear text or TLS as it began.
     const auto& contexts = here_.now->listener_tls;
     auto tls = position_ < contexts.size() ? contexts[position_] : nullptr;
     auto one = std::make_unique<ingress::session>(here_, std::move(socket), std::move(tls));
     sessions_.push_back(*one);
-    net::spawn(serve_one(std::move(one)), [this](const std::exception_ptr& error) {
+    net::spawn(serve_one(std::move(one), admitted), [this, admitted](const std::exception_ptr& error) {
         if (error) {
             telemetry::log(telemetry::level::error, "a session ended by an exception");
             ++here_.metrics.internal_errors;
         }
-        ended();
+        ended(admitted);
     });
 }
 
-net::task<void> listener::serve_one(std::unique_ptr<ingress::session> one)
+net::task<void> listener::serve_one(std::unique_ptr<ingress::session> one, bool admitted)
 {
-    co_await one->run();
+    if (admitted) {
+        co_await one->run();
+        co_return;
+    }
+    failure why{
+        .what = code::overloaded,
+        .text = "the gateway has as many connections as it takes, " +
+                std::to_string(here_.all.clients.allowed()) +
+                "; try again in a second. The policy's `limits.connections` raises that, as far as the "
+                "process may open files"
+    };
+    why.retry_after = std::chrono::seconds(1);
+    why.close = true;
+    co_await one->turn_away(std::move(why));
 }
 
-void listener::ended()
+void listener::ended(bool admitted)
 {
     --open_;
     --here_.metrics.connections_open;
+    if (admitted) {
+        here_.all.clients.give();
+    } else {
+        --turned_away_;
+    }
     if (draining_) {
         if (open_ == 0 && drained_) {
             std::exchange(drained_, nullptr)();

@@ -1,6 +1,6 @@
 // Accepts client connections on one core and starts their sessions. One per core and listen address, used on
-// that core's thread. Over the connection limit it stops accepting: what waits, waits in the kernel's
-// backlog.
+// that core's thread. Over `limits.connections` a connection gets an answer that says so; when many are being
+// told that, it stops accepting for a moment: what waits, waits in the kernel's backlog.
 #pragma once
 
 #include "config/settings.hpp"
@@ -8,6 +8,7 @@
 #include "ingress/session.hpp"
 #include "net/asio.hpp"
 
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <functional>
@@ -24,7 +25,7 @@ namespace gw::runtime {
 class listener
 {
 public:
-    listener(dispatch::core& here, net::tcp_acceptor acceptor, std::size_t position, std::size_t most);
+    listener(dispatch::core& here, net::tcp_acceptor acceptor, std::size_t position);
 
     void start();
     // Accepts what is queued already, then closes; sessions end when they idle. `done` is called when none is
@@ -36,15 +37,17 @@ public:
 private:
     void accept();
     void take(net::tcp_socket socket);
-    [[nodiscard]] net::task<void> serve_one(std::unique_ptr<ingress::session> one);
-    void ended();
+    [[nodiscard]] net::task<void> serve_one(std::unique_ptr<ingress::session> one, bool admitted);
+    void ended(bool admitted);
+    void pause(const net::error_code& why);
 
     dispatch::core& here_;
     net::tcp_acceptor acceptor_;
     net::timer retry_;
     std::size_t position_; // in the settings' listen list: its TLS context
-    std::size_t most_;
     std::size_t open_ = 0;
+    std::size_t turned_away_ = 0; // of them: those that are told to go
+    std::chrono::milliseconds pause_{};
     bool accepting_ = false;
     bool draining_ = false;
     ingress::session_list sessions_;

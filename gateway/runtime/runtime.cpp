@@ -4,6 +4,7 @@
 #include "dispatch/core.hpp"
 #include "payload/spool.hpp"
 #include "runtime/admin.hpp"
+#include "runtime/descriptors.hpp"
 #include "runtime/listener.hpp"
 #include "runtime/watch.hpp"
 #include "telemetry/log.hpp"
@@ -83,6 +84,7 @@ private:
     void wait_for_signals();
     std::pair<bool, std::string> reload(std::string_view because);
     void publish(const std::shared_ptr<const dispatch::snapshot>& next);
+    void allow_connections();
     void drain();
     void cut(std::string_view why);
     void stop_cores();
@@ -90,7 +92,17 @@ private:
     std::string workers_json() const;
     void each_core(const std::function<void(unit&)>& call); // on the core's thread; waits for all
 
+    // Declared first: whatever logs goes before it.
+    struct log_thread
+    {
+        log_thread() { telemetry::log_through(&lines); }
+        ~log_thread() { telemetry::log_through(nullptr); }
+        log_thread(const log_thread&) = delete;
+        log_thread& operator=(const log_thread&) = delete;
+        telemetry::line_writer lines{STDERR_FILENO};
+    } log_;
     options how_;
+    open_files files_ = raise_open_files();
     std::shared_ptr<const config::settings> settings_; // control thread
     std::shared_ptr<const config::settings> bound_;    // of the start: the addresses
     std::shared_ptr<const dispatch::snapshot> snapshot_;
@@ -152,6 +164,12 @@ int runtime::parts::run()
     for (const auto& each : settings_->notes) {
         log(level::info, each);
     }
+    if (files_.now != files_.before) {
+        log(level::info,
+            "raised the limit of open files",
+            {{"from", std::to_string(files_.before)}, {"to", std::to_string(files_.now)}});
+    }
+    allow_connections();
     start();
     control_.run();
     stop_cores();
@@ -175,8 +193,7 @@ result<void> runtime::parts::bind()
             if (k == 0) {
                 at = acceptor->local_endpoint();
             }
-            const std::size_t most = std::max<std::size_t>(1, settings_->limits.connections / units_.size());
-            units_[k]->listeners.push_back(std::make_unique<listener>(core, std::move(*acceptor), i, most));
+            units_[k]->listeners.push_back(std::make_unique<listener>(core, std::move(*acceptor), i));
         }
         const std::string host =
             where.at.host.find(':') != std::string::npos ? "[" + where.at.host + "]" : where.at.host;
@@ -213,7 +230,17 @@ void runtime::parts::start()
     for (const int each : {SIGTERM, SIGINT, SIGHUP}) {
         sigaddset(&blocked, each);
     }
-    ::signal(SIGPIPE, SIG_IGN);
+    for (const int each :
+         {SIGPIPE, SIGXFSZ}) { // told by the write: a reader left, a file is as large as it may be
+        ::signal(each, SIG_IGN);
+    }
+    units_.front()->core.loop.each_tick([this, known = std::uint64_t{0}](net::time_point) mutable {
+        if (const auto now = store_.now().io_errors; now != std::exchange(known, now)) {
+            log(level::warning,
+                "a body's file could not be written or read",
+                {{"spool.dir", store_.limits().dir}});
+        }
+    });
     for (auto& each : units_) {
         unit& mine = *each;
         mine.core.loop.each_tick([&mine, n = 0](net::time_point now) mutable {
@@ -340,6 +367,21 @@ void runtime::parts::publish(const std::shared_ptr<const dispatch::snapshot>& ne
 {
     for (auto& each : units_) {
         each->core.loop.post([&core = each->core, next] { core.now = next; });
+    }
+    allow_connections();
+}
+
+void runtime::parts::allow_connections()
+{
+    const std::size_t wanted = settings_->limits.connections;
+    const std::size_t most =
+        most_connections(wanted, files_.now, units_.size(), units_.size() * bound_->listen.size());
+    shared_.clients.allow(most);
+    if (wanted > most) {
+        log(level::warning,
+            "limits.connections is more than the limit of open files leaves room for (ulimit -n, "
+            "LimitNOFILE=)",
+            {{"connections", std::to_string(most)}, {"open_files", std::to_string(files_.now)}});
     }
 }
 
@@ -472,6 +514,11 @@ std::string runtime::parts::metrics()
         "",
         static_cast<double>(records_.dropped()),
         true);
+    add("fourways_log_lines_dropped_total",
+        "Lines of the log lost since stderr was not read.",
+        "",
+        static_cast<double>(log_.lines.dropped()),
+        true);
     const auto spool = store_.now();
     add("fourways_spool_memory_bytes", "Memory reserved for bodies.", "", static_cast<double>(spool.memory));
     add("fourways_spool_disk_bytes", "Disk reserved for bodies.", "", static_cast<double>(spool.disk));
@@ -479,6 +526,16 @@ std::string runtime::parts::metrics()
         "Bodies refused for want of space.",
         "",
         static_cast<double>(spool.refused),
+        true);
+    add("fourways_spool_without_copy_total",
+        "Bodies that went on without a copy for want of space.",
+        "",
+        static_cast<double>(spool.without_copy),
+        true);
+    add("fourways_spool_errors_total",
+        "Files of the spool that could not be written or read.",
+        "",
+        static_cast<double>(spool.io_errors),
         true);
 
     const auto now = std::chrono::steady_clock::now();

@@ -205,14 +205,27 @@ void line_writer::write_out(std::string_view text)
             }
             continue;
         }
-        const ssize_t n =
-            ready < 0 ? -1 : ::write(fd_, text.data(), std::min<std::size_t>(text.size(), PIPE_BUF));
+        const std::string_view next = within_line_ && lost_ ? "\n" : text.substr(0, PIPE_BUF);
+        const ssize_t n = ready < 0 ? -1 : ::write(fd_, next.data(), next.size());
         if (n > 0) {
-            text.remove_prefix(static_cast<std::size_t>(n));
-        } else if (n == 0 || errno != EINTR) {
-            return; // stdout is gone: nobody to tell
+            const auto size = static_cast<std::size_t>(n);
+            within_line_ = next[size - 1] != '\n';
+            if (lost_ && next.data() != text.data()) {
+                lost_ = false;
+                continue;
+            }
+            lost_ = false;
+            text.remove_prefix(size);
+        } else if (n == 0 || (errno != EINTR && errno != EAGAIN)) {
+            return drop(text); // a full disk, or nobody there any more
         }
     }
+}
+
+void line_writer::drop(std::string_view text)
+{
+    dropped_.fetch_add(static_cast<std::uint64_t>(std::ranges::count(text, '\n')), std::memory_order_relaxed);
+    lost_ = true;
 }
 
 void access_log::add(const access_record& what)

@@ -54,7 +54,7 @@ struct access_record
 // Appends the record as one line.
 void format(std::string& out, const access_record& what);
 
-// The writer of stdout. Thread-safe.
+// The writer of stdout, and of the log on stderr. Thread-safe.
 class line_writer
 {
 public:
@@ -63,13 +63,15 @@ public:
     line_writer(const line_writer&) = delete;
     line_writer& operator=(const line_writer&) = delete;
 
-    // Takes whole lines; drops them (and counts `lines`) when more than 8 MiB wait.
+    // Takes whole lines; drops them (and counts `lines`) when more than 8 MiB wait, or when they cannot be
+    // written.
     void put(std::string&& text, std::uint64_t lines);
     [[nodiscard]] std::uint64_t dropped() const { return dropped_.load(std::memory_order_relaxed); }
 
 private:
     void run();
     void write_out(std::string_view text);
+    void drop(std::string_view text);
 
     int fd_;
     std::mutex guard_;
@@ -77,6 +79,8 @@ private:
     std::deque<std::string> queue_;
     std::size_t queued_ = 0;
     bool ending_ = false;
+    bool within_line_ = false; // what was written last ends inside a line. The thread's own, as the next
+    bool lost_ = false;        // and the rest of it was dropped
     std::atomic<std::uint64_t> dropped_{0};
     std::thread thread_;
 };

@@ -129,6 +129,7 @@ void core_metrics::add(const core_metrics& other)
     bytes_to_clients += other.bytes_to_clients;
     connections_accepted += other.connections_accepted;
     connections_open += other.connections_open;
+    connections_refused += other.connections_refused;
     requests_in_flight += other.requests_in_flight;
     idle_upstream += other.idle_upstream;
     busy_upstream += other.busy_upstream;
@@ -216,6 +217,12 @@ std::string render(const core_metrics& sum, const process_metrics& process)
         out, "fourways_connections_accepted_total", "Client connections accepted.", sum.connections_accepted
     );
     gauge(out, "fourways_connections_open", "Client connections open now.", sum.connections_open);
+    counter(
+        out,
+        "fourways_connections_refused_total",
+        "Client connections over limits.connections.",
+        sum.connections_refused
+    );
     gauge(out, "fourways_requests_in_flight", "Requests being worked on now.", sum.requests_in_flight);
     gauge(out, "fourways_pool_idle_connections", "Kept upstream connections that idle.", sum.idle_upstream);
     gauge(out, "fourways_pool_busy_connections", "Upstream connections in use.", sum.busy_upstream);

@@ -44,6 +44,7 @@ struct core_metrics
     std::uint64_t bytes_to_clients = 0;
     std::uint64_t connections_accepted = 0;
     std::uint64_t connections_open = 0;
+    std::uint64_t connections_refused = 0; // over limits.connections
     std::uint64_t requests_in_flight = 0;
     std::uint64_t idle_upstream = 0;
     std::uint64_t busy_upstream = 0;

@@ -209,7 +209,7 @@ net::task<void> exchange::upload()
 
 net::task<result<const wire::response_head*>> exchange::head()
 {
-    int interim = 0;
+    std::size_t interim = 0;
     while (true) {
         auto scanned = wire::scan_response_head(over_->in.data(), limits_.head, head_);
         if (!scanned) {
@@ -224,7 +224,8 @@ net::task<result<const wire::response_head*>> exchange::head()
                     co_return std::unexpected(failure{
                         .what = code::unavailable,
                         .from = origin::upstream,
-                        .text = "the upstream sent too many interim (1xx) responses"
+                        .text = "the upstream sent more than " + std::to_string(limits_.most_interim) +
+                                " interim (1xx) responses; the policy's `limits.response_interim` raises that"
                     });
                 }
                 continue;

@@ -26,7 +26,7 @@ struct exchange_limits
     std::optional<std::chrono::milliseconds> first_byte; // from the last byte sent to the response head
     std::chrono::milliseconds idle{60'000};              // silence inside the body; a peer that does not read
     wire::head_limits head = wire::response_limits;
-    int most_interim = 8; // 1xx heads
+    std::size_t most_interim = 8; // 1xx heads
 };
 
 class exchange

@@ -179,7 +179,11 @@ net::task<result<lease>> pool::connect(const peer& to, net::time_point until, ne
         }
 
         it->wire.write_until(until);
-        const net::error_code ec = co_await it->wire.connect({address, port});
+        net::error_code ec = co_await it->wire.connect({address, port});
+        if (net::no_descriptors(ec) && idle_total_ != 0) {
+            clear(); // of our own
+            ec = co_await it->wire.connect({address, port});
+        }
         if (stop.fired()) {
             co_return std::unexpected(failure{.what = stop.why()});
         }
@@ -189,6 +193,18 @@ net::task<result<lease>> pool::connect(const peer& to, net::time_point until, ne
                 "connecting to the upstream took longer than its timeout.connect",
                 to.key + ": connect timed out"
             );
+        }
+        if (net::no_descriptors(ec)) {
+            // Nobody else's fault: it is held against no upstream.
+            co_return std::unexpected(failure{
+                .what = code::overloaded,
+                .again = retry::safe,
+                .text =
+                    "the gateway has as many open files as it may have (ulimit -n, LimitNOFILE=); try again "
+                    "in a second",
+                .detail = to.key + ": " + ec.message(),
+                .retry_after = std::chrono::seconds(1)
+            });
         }
         if (ec) {
             why = ec.message();

@@ -535,7 +535,11 @@ bool json_scanner::scan_utf8(cursor& at)
 bool json_scanner::count_token(std::uint64_t where)
 {
     if (tokens_ == limits_.tokens) {
-        return invalid(where, "more than " + std::to_string(limits_.tokens) + " keys and values");
+        return invalid(
+            where,
+            "more than " + std::to_string(limits_.tokens) +
+                " keys and values (the policy's `limits.json_tokens` raises that)"
+        );
     }
     ++tokens_;
     return true;
@@ -601,7 +605,9 @@ bool json_scanner::open(bool object, std::uint64_t where)
 {
     if (levels_.size() >= limits_.depth) {
         return invalid(
-            where, "more than " + std::to_string(limits_.depth) + " arrays and objects inside each other"
+            where,
+            "more than " + std::to_string(limits_.depth) +
+                " arrays and objects inside each other (the policy's `limits.json_depth` raises that)"
         );
     }
     levels_.push_back({.object = object, .keys_before = keys_.size(), .index = 0});

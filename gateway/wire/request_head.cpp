@@ -136,7 +136,8 @@ public:
             if (at_ < bytes_.size() && bytes_[at_] != '\r' && lines == limits_.max_fields) {
                 return refuse_head(
                     code::header_too_large,
-                    "more than " + std::to_string(limits_.max_fields) + " header fields; send fewer"
+                    "more than " + std::to_string(limits_.max_fields) +
+                        " header fields; send fewer (the policy's `limits.header_fields` raises that)"
                 );
             }
             switch (scan_line(bytes_, at_, each)) {
@@ -207,7 +208,7 @@ private:
             return refuse_head(
                 code::target_too_long,
                 "the request target is longer than " + std::to_string(limits_.max_target) +
-                    " bytes; send the data in a body"
+                    " bytes; send the data in a body (the policy's `limits.target_bytes` raises that)"
             );
         }
         if (at_ == bytes_.size()) {
@@ -519,7 +520,7 @@ scan_request_head(std::string_view seen, const head_limits& limits, request_head
         return refuse_head(
             code::header_too_large,
             "the request head is larger than " + std::to_string(limits.max_bytes) +
-                " bytes; send less or shorter header fields"
+                " bytes; send less or shorter header fields (the policy's `limits.header_bytes` raises that)"
         );
     }
     return scanned;

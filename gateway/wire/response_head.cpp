@@ -17,6 +17,14 @@ std::unexpected<failure> refuse_head(std::string problem)
     return std::unexpected(std::move(why));
 }
 
+// A limit of ours: worth telling, since the policy can raise it.
+std::unexpected<failure> too_much(const std::string& problem)
+{
+    auto made = refuse_head("upstream response: " + problem);
+    made.error().text = "the upstream's answer has " + problem;
+    return made;
+}
+
 std::unexpected<failure> bad_byte(std::size_t at, std::string_view where, std::string_view problem)
 {
     std::string text{"upstream response: "};
@@ -53,8 +61,9 @@ public:
         field_line each;
         while (true) {
             if (at_ < bytes_.size() && bytes_[at_] != '\r' && out_.fields.size() == limits_.max_fields) {
-                return refuse_head(
-                    "upstream response: more than " + std::to_string(limits_.max_fields) + " header fields"
+                return too_much(
+                    "more than " + std::to_string(limits_.max_fields) +
+                    " header fields; the policy's `limits.response_header_fields` raises that"
                 );
             }
             switch (scan_line(bytes_, at_, each)) {
@@ -257,8 +266,9 @@ scan_response_head(std::string_view seen, const head_limits& limits, response_he
     result<std::optional<std::size_t>> scanned =
         scan{seen.substr(0, limits.max_bytes), limits, out, head_request}.run();
     if (scanned && !*scanned && seen.size() >= limits.max_bytes) {
-        return refuse_head(
-            "upstream response: the head is larger than " + std::to_string(limits.max_bytes) + " bytes"
+        return too_much(
+            "a head larger than " + std::to_string(limits.max_bytes) +
+            " bytes; the policy's `limits.response_header_bytes` raises that"
         );
     }
     return scanned;

@@ -168,7 +168,7 @@ public:
                     ? runtime::bind_first(one->core.loop, {.host = "127.0.0.1", .port = 0})
                     : runtime::bind_next(one->core.loop, {net::asio::ip::make_address("127.0.0.1"), port_});
             port_ = acceptor->local_endpoint().port();
-            one->in = std::make_unique<runtime::listener>(one->core, std::move(*acceptor), 0, 1000);
+            one->in = std::make_unique<runtime::listener>(one->core, std::move(*acceptor), 0);
         }
         for (auto& each : units_) {
             each->core.loop.each_tick([&core = each->core](net::time_point now) { core.pool.tick(now); });
