@@ -157,7 +157,9 @@ void last_answer::full(const config::upstream& by)
         failure{
             .what = code::overloaded,
             .from = origin::gateway,
-            .text = "upstream " + by.name + " has as many requests as it takes, and as many wait for it",
+            .text = "upstream " + by.name +
+                    " has as many requests as it takes, and as many wait for it (its `max_in_flight` and "
+                    "`max_waiting` in the policy)",
             .retry_after = seconds(1),
         }
     );

@@ -94,8 +94,8 @@ void listener::accept()
     acceptor_.async_accept([this](net::error_code ec, net::tcp_socket socket) {
         accepting_ = false;
         if (!ec) {
-            if (pause_.count() != 0) {
-                pause_ = {};
+            pause_ = {};
+            if (std::exchange(told_, false)) {
                 telemetry::log(telemetry::level::info, "accepts connections again");
             }
             take(std::move(socket));
@@ -112,7 +112,9 @@ void listener::accept()
 void listener::pause(const net::error_code& why)
 {
     here_.pool.tick(net::never);
-    if (pause_.count() == 0) { // said once, not each time
+    if (const auto now = net::clock::now(); now >= tell_again_) {
+        tell_again_ = now + std::chrono::seconds(10);
+        told_ = true;
         telemetry::log(telemetry::level::warning, "cannot accept, tries again", {{"why", why.message()}});
     }
     pause_ = std::clamp(2 * pause_, std::chrono::milliseconds(50), std::chrono::milliseconds(800));

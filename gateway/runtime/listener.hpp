@@ -48,6 +48,8 @@ private:
     std::size_t open_ = 0;
     std::size_t turned_away_ = 0; // of them: those that are told to go
     std::chrono::milliseconds pause_{};
+    net::time_point tell_again_{}; // not each time
+    bool told_ = false;
     bool accepting_ = false;
     bool draining_ = false;
     ingress::session_list sessions_;

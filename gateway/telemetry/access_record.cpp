@@ -185,15 +185,18 @@ void line_writer::run()
         const std::string text = std::move(queue_.front());
         queue_.pop_front();
         lock.unlock();
-        write_out(text);
+        const bool read = write_out(text);
         lock.lock();
         queued_ -= text.size();
+        if (!read && ending_) {
+            return; // nobody will read the rest either
+        }
     }
 }
 
 // A reader that stalls must not keep the process from ending: a pipe that is writable takes PIPE_BUF bytes
 // without a wait.
-void line_writer::write_out(std::string_view text)
+bool line_writer::write_out(std::string_view text)
 {
     while (!text.empty()) {
         pollfd one{.fd = fd_, .events = POLLOUT, .revents = 0};
@@ -201,7 +204,7 @@ void line_writer::write_out(std::string_view text)
         if (ready == 0) {
             const std::lock_guard lock(guard_);
             if (ending_) {
-                return;
+                return false;
             }
             continue;
         }
@@ -217,9 +220,11 @@ void line_writer::write_out(std::string_view text)
             lost_ = false;
             text.remove_prefix(size);
         } else if (n == 0 || (errno != EINTR && errno != EAGAIN)) {
-            return drop(text); // a full disk, or nobody there any more
+            drop(text); // a full disk, or nobody there any more
+            return false;
         }
     }
+    return true;
 }
 
 void line_writer::drop(std::string_view text)

@@ -70,7 +70,7 @@ public:
 
 private:
     void run();
-    void write_out(std::string_view text);
+    bool write_out(std::string_view text);
     void drop(std::string_view text);
 
     int fd_;

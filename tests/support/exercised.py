@@ -22,11 +22,7 @@ ELSEWHERE = {}
 # Ids that a complete run will ask for once they have a test.
 NOT_YET = {
     "fault": set(FAULTS),
-    "limit": {
-        *("header_bytes", "header_fields", "target_bytes", "payload_bytes", "json_bytes", "json_depth", "json_tokens"),
-        *("response_header_bytes", "response_header_fields", "header_timeout", "body_grace", "body_min_rate", "idle_timeout"),
-        *("write_timeout", "connections", "connections_per_client", "drain", "waiting_comment"),
-    },
+    "limit": {"drain"},
 }
 
 

@@ -1,6 +1,7 @@
 """A client that sends bytes as they are and reads answers one by one, in clear text or over TLS: what HTTP libraries do not let a test do."""
 
 import dataclasses
+import functools
 import json
 import socket
 import ssl
@@ -28,6 +29,13 @@ class Answer:
         return body["error"]["code"], body["error"]["message"]
 
 
+@functools.cache
+def context_of(authority):
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    authority.configure_trust(context)
+    return context
+
+
 class Peer:
     """A connection to `url`; `authority` (a trustme.CA) for an https one. `receive`: the size of its receive buffer."""
 
@@ -39,9 +47,7 @@ class Peer:
             self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive)
         self.socket.connect((at.host, at.port))
         if at.scheme == "https":
-            context = ssl.create_default_context()
-            authority.configure_trust(context)
-            self.socket = context.wrap_socket(self.socket, server_hostname=at.host)
+            self.socket = context_of(authority).wrap_socket(self.socket, server_hostname=at.host)
         self.held = b""
 
     def send(self, data):
