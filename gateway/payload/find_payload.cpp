@@ -344,6 +344,11 @@ struct judge
         std::string problem;
         if (!first) {
             problem = first.error().text;
+        } else if (from.big->not_base64) {
+            problem = "invalid base64 at byte " + std::to_string(*from.big->not_base64) +
+                      " of the body: a character that is not of the standard alphabet (A-Z a-z 0-9 + /), or "
+                      "padding "
+                      "('=') before the end; send it without line breaks";
         } else if (characters % 4 != 0) {
             problem = "invalid base64: its length " + std::to_string(characters) +
                       " is no multiple of four: the text was cut, or its padding ('=') is missing";

@@ -10,6 +10,7 @@ namespace {
 
 // How much of a long string is handed out for a look at it.
 constexpr std::size_t head_size = 256;
+constexpr std::size_t longest_group = 24; // four characters of base64, each written as \uXXXX
 
 // Up to this many members, comparing with each is faster than a set.
 constexpr std::size_t few_members = 16;
@@ -382,6 +383,7 @@ bool json_scanner::scan_string(cursor& at)
             at.at = bytes::find_string_stop(run, stop);
             if (at.at != run) {
                 high_surrogate_ = false;
+                base64_.text({run, at.at}, at.offset() - static_cast<std::uint64_t>(at.at - run));
                 const char* tail = at.at;
                 while (tail != run && tail[-1] == '=' && at.at - tail < 3) {
                     --tail;
@@ -413,6 +415,7 @@ bool json_scanner::scan_string(cursor& at)
         } else if (static_cast<unsigned char>(c) >= 0x80) {
             high_surrogate_ = false;
             padding_ = 0;
+            base64_.character(0x80, at.offset());
             // Whole characters while four bytes can be read, else byte by byte.
             const char* const last_whole = at.end - at.at >= 4 ? at.end - 3 : at.at;
             while (at.at < last_whole && static_cast<unsigned char>(*at.at) >= 0x80 && at.offset() < limit) {
@@ -465,6 +468,7 @@ bool json_scanner::scan_escape(cursor& at)
         ++removed_;
         high_surrogate_ = false;
         padding_ = 0;
+        base64_.character(c == '/' ? '/' : 0x80, at.offset());
         state_ = state::string;
         break;
     case 'u':
@@ -498,6 +502,7 @@ bool json_scanner::scan_hex(cursor& at)
         removed_ += hex_value_ < 0x80 ? 5 : hex_value_ < 0x800 ? 4 : 3; // a lone surrogate becomes U+FFFD
         high_surrogate_ = hex_value_ >= 0xd800 && hex_value_ <= 0xdbff;
     }
+    base64_.character(hex_value_, at.offset() - 1);
     padding_ = hex_value_ == '=' ? std::min<std::uint8_t>(3, static_cast<std::uint8_t>(padding_ + 1))
                                  : std::uint8_t{0};
     return true;
@@ -648,6 +653,8 @@ void json_scanner::begin_string(bool key, std::uint64_t begin)
         keys_.resize(levels_.back().keys_before);
     } else {
         head_.clear();
+        // The last characters of the head may be part of a group of four that it does not hold whole.
+        base64_.begin(begin + head_size - longest_group);
     }
 }
 
@@ -665,6 +672,7 @@ bool json_scanner::end_string(std::uint64_t quote)
             .padding = padding_,
             .head = unescaped_head(head_),
             .raw_head = head_,
+            .not_base64 = base64_.fault(),
         });
         if (!levels_.empty() && levels_.front().object) {
             found_.members.back().holds_long = true;

@@ -7,6 +7,7 @@
 
 #include "message/body.hpp"
 #include "message/failure.hpp"
+#include "wire/plain_base64.hpp"
 
 #include <cstddef>
 #include <cstdint>
@@ -52,6 +53,9 @@ struct json_long_string
     std::uint8_t padding = 0;          // trailing `=` after unescaping, at most 3: what base64 sizes need
     std::string head;     // the first bytes (up to 256 of the body's), unescaped: a `data:` prefix shows here
     std::string raw_head; // the same as they were written, to count in; may end inside an escape
+    // Where the first character behind the head stands (in the body) that no base64 text has there; nullopt:
+    // there is none.
+    std::optional<std::uint64_t> not_base64;
 };
 
 struct json_index
@@ -162,6 +166,7 @@ private:
     std::uint16_t hex_value_ = 0;
     std::uint64_t string_begin_ = 0; // behind the opening quote
     std::uint64_t removed_ = 0;
+    plain_base64 base64_;
     std::string head_; // its first bytes, kept once it does not end in the block in which it began
 
     // The character of several bytes, the literal being scanned.

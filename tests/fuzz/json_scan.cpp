@@ -39,7 +39,8 @@ std::string text_of(const result<json_index>& index)
             each.where.end,
             each.escapes_removed,
             static_cast<int>(each.escaped),
-            static_cast<int>(each.padding));
+            static_cast<int>(each.padding),
+            each.not_base64.value_or(0));
     }
     return out;
 }

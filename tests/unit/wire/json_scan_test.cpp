@@ -56,7 +56,7 @@ std::string shown(const result<json_index>& index)
         out += " | " + each.path + " " + std::to_string(each.where.begin) + "-" +
                std::to_string(each.where.end) + " -" + std::to_string(each.escapes_removed) +
                (each.escaped ? " escaped" : "") + " pad " + std::to_string(each.padding) + " " + each.head +
-               " " + each.raw_head;
+               " " + each.raw_head + (each.not_base64 ? " not " + std::to_string(*each.not_base64) : "");
     }
     return out;
 }
@@ -310,6 +310,38 @@ TEST(json_scan, records_long_strings)
     EXPECT_EQ(scan(R"({"a/b":"123456789"})", 99, small())->longs[0].path, "/a~1b");
     EXPECT_EQ(scan(R"([[],["x",{"k":{}},"123456789"]])", 99, small())->longs[0].path, "/1/2");
     EXPECT_EQ(scan(R"({"a":{"\u0062":[0,"123456789"]}})", 99, small())->longs[0].path, "/a/b/1");
+}
+
+TEST(json_scan, finds_what_is_no_base64_in_long_strings)
+{
+    json_limits limits;
+    limits.long_string = 300;
+    const std::string good(400, 'A');
+    const auto fault = [&](const std::string& inside) {
+        const std::string body = "{\"x\":\"" + inside + "\"}";
+        expect_same_in_pieces(body, limits);
+        const auto index = scan(body, std::string_view::npos, limits);
+        EXPECT_TRUE(index && index->longs.size() == 1) << inside;
+        const auto& found = index->longs.at(0).not_base64;
+        return found ? std::optional(*found - 6) : std::nullopt;
+    };
+    EXPECT_EQ(fault(good), std::nullopt);
+    EXPECT_EQ(fault("data:image/png;base64," + good), std::nullopt);
+    EXPECT_EQ(fault(good + "=="), std::nullopt);
+    EXPECT_EQ(fault(good + "\\/\\u002b\\u003d="), std::nullopt);
+    EXPECT_EQ(fault(good + "*" + good), 400);
+    EXPECT_EQ(fault(good + good + "-_"), 800);
+    EXPECT_EQ(fault(good + "=A"), 401) << "nothing but padding behind padding";
+    EXPECT_EQ(fault(good + "=\\u0041"), 406);
+    EXPECT_EQ(fault(good + "\\n" + good), 401);
+    EXPECT_EQ(fault(good + "\\u000a" + good), 405);
+    EXPECT_EQ(fault(good + " " + good), 400);
+    EXPECT_EQ(fault(good + "\xc3\xa9\xc3\xa9" + good), 400);
+    std::string accents;
+    for (int i = 0; i < 20; ++i) {
+        accents += "\xc3\xa9";
+    }
+    EXPECT_EQ(fault(std::string(220, 'A') + accents + good), 220) << "across the end of the head";
 }
 
 TEST(json_scan, counts_padding_and_removed_bytes_as_unescaping_does)
