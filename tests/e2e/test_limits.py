@@ -251,17 +251,11 @@ def test_a_large_payload_in_chunks(sized, door, secure):
     request_id = next(IDS)
     start = b"" if door.kind == "raw" else door.with_json(inputs="")[:-2]
     peer = sized.peer(secure).send(door.head(None, "Transfer-Encoding: chunked", request_id=request_id))
-    sender = threading.Thread(target=send_chunks, args=(peer, start, b"A" * 8192, 2 * PAYLOAD // 8192))
-    sender.start()
-    sized.refused(peer, request_id, 413, "body_too_large", "`limits.payload_bytes`", closed=True)
-    sender.join()
-    assert sized.gateway.record(request_id)["bytes_in"] <= (PAYLOAD if door.kind == "raw" else 4 * PAYLOAD // 3 + JSON_SIZE) + 64 * 1024
-
-
-def send_chunks(peer, start, chunk, times):
     with contextlib.suppress(OSError):
-        for each in [start] * bool(start) + [chunk] * times:
+        for each in [start] * bool(start) + [b"A" * 8192] * (2 * PAYLOAD // 8192):
             peer.send(b"%x\r\n%s\r\n" % (len(each), each))
+    sized.refused(peer, request_id, 413, "body_too_large", "`limits.payload_bytes`", closed=True)
+    assert sized.gateway.record(request_id)["bytes_in"] <= (PAYLOAD if door.kind == "raw" else 4 * PAYLOAD // 3 + JSON_SIZE) + 64 * 1024
 
 
 @pytest.mark.limit("payload_bytes")
@@ -467,7 +461,7 @@ def test_an_upstreams_head(answered, raw_upstream, door, key):
 
 @pytest.fixture(scope="module")
 def timed(start_once, listen, company, toolkit, llm):
-    limits = {"header_timeout": "200ms", "body_grace": "200ms", "body_min_rate": "64KiB", "idle_timeout": "300ms", "write_timeout": "300ms"}
+    limits = {"header_timeout": "200ms", "body_grace": "200ms", "body_min_rate": "16KiB", "idle_timeout": "300ms", "write_timeout": "300ms"}
     made = policy(listen, toolkit, llm, **limits, waiting_comment="100ms")
     return Limited(start_once(made), company, toolkit, llm)
 
@@ -481,25 +475,16 @@ def rested(request):
         timed.other = Peer(timed.gateway.url)
 
 
-def dripping(peer, data, stop):
-    """A byte each 20 ms, as slow clients do."""
-    with contextlib.suppress(OSError):
-        for each in data:
+def drip(peer, data):
+    """A byte each 20 ms, as slow clients do, until there is an answer."""
+    patience = peer.socket.gettimeout()
+    peer.socket.settimeout(0.02)
+    for each in data:
+        with contextlib.suppress(TimeoutError):
             peer.send(bytes([each]))
-            if stop.wait(0.02):
-                return
-
-
-@contextlib.contextmanager
-def drips(peer, data):
-    stop = threading.Event()
-    thread = threading.Thread(target=dripping, args=(peer, data, stop))
-    thread.start()
-    try:
-        yield
-    finally:
-        stop.set()
-        thread.join()
+            peer.more()
+            break
+    peer.socket.settimeout(patience)
 
 
 @pytest.mark.limit("header_timeout")
@@ -512,12 +497,9 @@ def test_a_slow_head(timed, door, secure, how):
     head = door.request(None, *(f"X-{number}: 1" for number in range(50)))
     peer = timed.peer(secure)
     peer.send(head[:30])
-    if how == "stops":
-        timed.other = peer  # it has no time to idle
-        answer = peer.answer()
-    else:
-        with drips(peer, head[30:]):
-            answer = peer.answer()
+    if how == "drips":
+        drip(peer, head[30:])
+    answer = peer.answer()
     assert 0.1 < time.monotonic() - began < 4
     assert (answer.status, answer.error[0]) == (408, "request_timeout") and "`limits.header_timeout`" in answer.error[1]
     assert answer.fields["connection"] == "close" and peer.ended()
@@ -538,9 +520,10 @@ def test_a_slow_body(timed, door, secure, how):
     peer.send(door.head(len(body), request_id=request_id))
     sent = len(body) - 2000 if how == "after a start" else 100
     peer.send(body[:sent])
-    with drips(peer, b"" if how == "stops" else body[sent:]):
-        answer = peer.answer()
-        assert time.monotonic() - began < 6
+    if how != "stops":
+        drip(peer, body[sent:])
+    answer = peer.answer()
+    assert time.monotonic() - began < 6
     assert (answer.status, answer.error[0]) == (408, "request_timeout"), answer
     assert "`limits.body_min_rate`" in answer.error[1] and "`limits.body_grace`" in answer.error[1]
     assert answer.fields["connection"] == "close" and peer.ended()
