@@ -83,6 +83,12 @@ authenticate(std::string_view authorization, std::string_view x_api_key, const k
     return found;
 }
 
+bool repeats_key(std::string_view text, std::string_view authorization, std::string_view x_api_key)
+{
+    const std::string_view key = presented(authorization, x_api_key);
+    return !key.empty() && text.find(key) != std::string_view::npos;
+}
+
 result<void> check_local(std::string_view host, std::string_view origin, const config::settings& now)
 {
     if (!now.open) {

@@ -19,6 +19,10 @@ namespace gw::auth {
 [[nodiscard]] result<const config::client*>
 authenticate(std::string_view authorization, std::string_view x_api_key, const key_table& known);
 
+// Whether the presented key stands in `text` too (a query): there it would be logged and passed on.
+[[nodiscard]] bool
+repeats_key(std::string_view text, std::string_view authorization, std::string_view x_api_key);
+
 // The rule of a keyless listener: a web page must not spend tokens. Without `clients:`, a request is refused
 // when its Host is none of localhost, 127.0.0.0/8, [::1] or a configured address, or when it carries an
 // Origin.

@@ -174,6 +174,12 @@ result<void> request_run::authenticate()
     if (!who) {
         return fail(who);
     }
+    if (*who != nullptr && auth::repeats_key(query_, from_.head.authorization, from_.head.x_api_key)) {
+        return gw::refuse(
+            code::unauthenticated,
+            "the client key stands in the query, where it is passed on: send it in its field only"
+        );
+    }
     who_ = *who;
     record_.client = who_ != nullptr ? who_->name : "anonymous";
     return take_place();

@@ -187,6 +187,15 @@ TEST(authenticate, time_tells_nothing)
     EXPECT_LT(best, 4.5);
 }
 
+TEST(repeats_key, finds_it_in_a_query)
+{
+    EXPECT_TRUE(repeats_key("model=a&api_key=gw_key", "Bearer gw_key", ""));
+    EXPECT_TRUE(repeats_key("gw_key", "", " gw_key "));
+    EXPECT_FALSE(repeats_key("model=a", "Bearer gw_key", ""));
+    EXPECT_FALSE(repeats_key("model=a", "", ""));
+    EXPECT_FALSE(repeats_key("", "Bearer gw_key", ""));
+}
+
 TEST(check_local, only_this_machine_by_its_own_names)
 {
     const config::settings open;
