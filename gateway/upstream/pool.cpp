@@ -150,11 +150,30 @@ net::task<result<lease>> pool::borrow(const peer& to, net::time_point until, net
     co_return made;
 }
 
+// A name server may take longer than connecting may.
+net::task<result<net::addresses>>
+pool::resolve(const std::string& host, net::time_point until, net::interrupt& stop)
+{
+    net::interrupt ended;
+    net::deadline limit(on_.deadlines, &ended, [](void* it) {
+        static_cast<net::interrupt*>(it)->fire(code::timeout);
+    });
+    limit.arm(until);
+    const net::interrupt::scope passes_on(stop, [&] { ended.fire(stop.why()); });
+    auto found = co_await names_.resolve(on_, host, ended);
+    if (!found && ended.fired() && !stop.fired()) {
+        co_return not_connected(
+            code::timeout, "looking up `" + host + "` took longer than the upstream's timeout.connect", host
+        );
+    }
+    co_return found;
+}
+
 net::task<result<lease>> pool::connect(const peer& to, net::time_point until, net::interrupt& stop)
 {
     const bool proxied = !to.proxy_host.empty();
     const std::string& first_hop = proxied ? to.proxy_host : to.host;
-    auto found = co_await names_.resolve(on_, first_hop, stop);
+    auto found = co_await resolve(first_hop, until, stop);
     if (!found) {
         co_return fail(found);
     }

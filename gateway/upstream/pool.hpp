@@ -70,9 +70,8 @@ public:
     // Lends a connection to `to`: an idle one with an equal key that is still silent, else a new one (DNS,
     // TCP, TLS).
     //   until     covers resolving, connecting and the handshake together
-    //   errors    unavailable (not resolved, refused, reset), timeout, upstream_tls: all retry::safe, nothing
-    //   was sent;
-    //             or the interrupt's reason
+    //   errors    unavailable (not resolved, refused, reset), timeout, upstream_tls, overloaded (no
+    //             descriptors): all retry::safe, nothing was sent; or the interrupt's reason
     [[nodiscard]] net::task<result<lease>>
     borrow(const peer& to, net::time_point until, net::interrupt& stop);
 
@@ -85,6 +84,8 @@ private:
     friend class lease;
     void put_back(std::unique_ptr<connection> it);
     void retire(std::unique_ptr<connection> it);
+    [[nodiscard]] net::task<result<net::addresses>>
+    resolve(const std::string& host, net::time_point until, net::interrupt& stop);
     [[nodiscard]] net::task<result<lease>>
     connect(const peer& to, net::time_point until, net::interrupt& stop);
     [[nodiscard]] net::task<result<void>> tunnel(connection& over, const peer& to, net::interrupt& stop);

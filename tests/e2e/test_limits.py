@@ -2,6 +2,7 @@
 
 import base64
 import contextlib
+import hashlib
 import itertools
 import json
 import socket
@@ -406,7 +407,8 @@ def answered(start_once, listen, company, toolkit, raw_upstream):
 
 LABELS = b'[{"label":"a","score":1}]'
 CHAT = json.dumps({"id": "1", "object": "chat.completion", "created": 1, "model": "m", "choices": [{"index": 0, "message": HELLO[0]}]}).encode()
-EVENTS = b'data: {"id":"1","object":"chat.completion.chunk","created":1,"model":"m","choices":[{"index":0,"delta":{"content":"x"}}]}\n\ndata: [DONE]\n\n'
+EVENTS = b'data: {"id":"1","object":"chat.completion.chunk","created":1,"model":"m","choices":[{"index":0,"delta":{"content":"x"}}]}\n\n'
+EVENTS += b"data: [DONE]\n\n"
 
 
 def answer_of(door, before=b"", pad=0, fields=0):
@@ -686,8 +688,6 @@ def test_more_connections_than_one_client_may_have(keyed, company, door, secure)
 
 @pytest.fixture(scope="module")
 def keyed(start_once, listen, toolkit, llm):
-    import hashlib
-
     clients = {name: {"keys": ["sha256:" + hashlib.sha256(key.encode()).hexdigest()]} for name, key in KEYS.items()}
     return start_once({**policy(listen, toolkit, llm, connections_per_client=3), "clients": clients}), toolkit, llm
 

@@ -88,19 +88,21 @@ class Load:
 class LongGateway:
     """A gateway for long runs. Its access records and its log go to files in `folder`; .records() reads them."""
 
-    def __init__(self, policy, folder, env=None, args=()):
+    def __init__(self, policy, folder, env=None, args=(), under=()):
+        """`under`: a command that runs the gateway's, such as prlimit."""
         self.folder = pathlib.Path(folder)
         self.config = self.folder / "policy.yaml"
         self.write(policy)
         self.told, self.log = self.folder / "records", self.folder / "log"
         with open(self.told, "wb") as out, open(self.log, "wb") as err:
-            command = [BINARY, "serve", "--config", self.config, "--threads", "2", *args]
+            command = [*under, BINARY, "serve", "--config", self.config, "--threads", "2", *args]
             self.process = subprocess.Popen(command, env=environment(env), stdin=subprocess.DEVNULL, stdout=out, stderr=err)
         poll(lambda: self.told.read_bytes().endswith(b"\n") or self.process.poll() is not None, 60, "the ready line")
         ready = self.told.read_text().splitlines()
         assert ready, f"it ended with {self.process.returncode}:\n{self.log.read_text()}"
         listening, _, admin = ready[0].removeprefix("fourways: listening on ").partition(" (admin ")
-        self.url, self.admin = listening.split(", ")[0], admin.removesuffix(")")
+        self.urls, self.admin = listening.split(", "), admin.removesuffix(")")
+        self.url = self.urls[0]
 
     def write(self, policy):
         new = self.config.with_suffix(".new")

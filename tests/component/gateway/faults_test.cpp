@@ -260,5 +260,31 @@ TEST(Faults, OurTokenNeverComesBack)
         << "it was sent, so the search above proves something";
 }
 
+TEST(Faults, ASlowNameServerIsNotWaitedForLongerThanConnectingMayTake)
+{
+    scripted_upstream up(scripted_upstream::always(scripted_upstream::json("[1]")));
+    std::promise<void> answers;
+    const auto lookup = [waits = answers.get_future().share()](const std::string&) {
+        waits.wait();
+        return result<net::addresses>(net::addresses{net::asio::ip::make_address("127.0.0.1")});
+    };
+    const std::string slow = "http://slow.example:" + std::to_string(up.port());
+    {
+        gateway here(policy(slow, ", timeout: { connect: 100ms }"), {}, 1, "/var/tmp", lookup);
+        const auto began = std::chrono::steady_clock::now();
+        const answer got = ask(here);
+        EXPECT_LT(std::chrono::steady_clock::now() - began, std::chrono::seconds(5));
+        EXPECT_EQ(got.status, 504) << got.body;
+        EXPECT_THAT(got.body, testing::AllOf(HasSubstr("slow.example"), HasSubstr("timeout.connect")));
+
+        answers.set_value();
+        answer later;
+        for (int tries = 0; tries < 500 && later.status != 200; ++tries) { // until the answer is known
+            later = ask(here);
+        }
+        EXPECT_EQ(later.body, "[1]") << later.status;
+    }
+}
+
 } // namespace
 } // namespace gw::test

@@ -132,9 +132,10 @@ public:
         const std::string& policy,
         std::map<std::string, std::string> env = {},
         unsigned threads = 1,
-        std::string spool = "/var/tmp"
+        std::string spool = "/var/tmp",
+        net::resolver::lookup_fn lookup = net::resolver::system_lookup
     )
-        : records_(::open("/dev/null", O_WRONLY | O_CLOEXEC)), writer_(records_.get()),
+        : records_(::open("/dev/null", O_WRONLY | O_CLOEXEC)), writer_(records_.get()), names_(std::move(lookup)),
           workers_([](auto, auto, const auto&) {}, "/proc/self/exe"), store_({.dir = std::move(spool)}),
           shared_{
               .names = names_,
