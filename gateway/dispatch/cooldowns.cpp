@@ -24,18 +24,6 @@ std::uint64_t hash_of(std::string_view text)
     return std::hash<std::string_view>{}(text);
 }
 
-// What is cooled down together: everything behind one origin and base path (one host may carry several services).
-// A worker is a process for each model, and an upstream whose host is not known yet is only itself. Never 0.
-std::uint64_t place_of(const subject& who)
-{
-    if (who.to->run) {
-        return mix(who.to->id, hash_of(who.model)) | 1U;
-    }
-    return (who.to->at.origin.empty() ? mix(who.to->id, 1)
-                                      : mix(hash_of(who.to->at.origin), hash_of(who.to->at.base_path))) |
-           1U;
-}
-
 // Credits belong to whoever is billed.
 std::uint64_t purse_of(const config::token& token)
 {
@@ -50,6 +38,14 @@ constexpr std::uint64_t near_hash(std::uint64_t place, std::uint64_t token)
 
 } // namespace
 
+std::uint64_t place_of(const config::upstream& to, std::string_view model)
+{
+    if (to.run) {
+        return mix(to.id, hash_of(model)) | 1U;
+    }
+    return (to.at.origin.empty() ? mix(to.id, 1) : mix(hash_of(to.at.origin), hash_of(to.at.base_path))) | 1U;
+}
+
 cooldowns::cooldowns(std::size_t capacity)
     : capacity_(std::clamp<std::size_t>(capacity, 16, 60'000)
       ) // a cell of the counts must be able to count them all
@@ -62,7 +58,7 @@ cooldowns::cooldowns(std::size_t capacity)
 // The keys that concern `who`, in the order of `scope`.
 cooldowns::keys cooldowns::keys_of(const subject& who)
 {
-    const std::uint64_t place = place_of(who);
+    const std::uint64_t place = place_of(*who.to, who.model);
     const std::uint64_t token = who.with == nullptr ? 0 : who.with->hash;
     const std::uint64_t model = hash_of(who.model);
 
@@ -94,7 +90,7 @@ bool cooldowns::quiet(const subject& who) const
     if (size() == 0) {
         return true;
     }
-    return none(place_of(who)) &&
+    return none(place_of(*who.to, who.model)) &&
            (who.with == nullptr || (none(who.with->hash) && none(purse_of(*who.with))));
 }
 
@@ -344,7 +340,7 @@ bool cooldowns::failed_recently(const subject& who, time_point now) const
 
 bool cooldowns::warmed(const config::upstream& to, std::string_view model)
 {
-    const std::uint64_t place = place_of({.to = &to, .model = model});
+    const std::uint64_t place = place_of(to, model);
     const std::lock_guard hold(lock_);
     bool changed = false;
     for (auto at = used_.begin(); at != used_.end();) {

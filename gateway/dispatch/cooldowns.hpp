@@ -49,6 +49,11 @@ struct subject
     const task_info* task = nullptr;
 };
 
+// What rests together: everything behind one origin and base path, whatever the policy calls it (one host may
+// carry several services). A worker is a process for each model, and an upstream whose host is not known yet
+// is only itself. Never 0.
+[[nodiscard]] std::uint64_t place_of(const config::upstream& to, std::string_view model);
+
 // Why somebody must not be sent now.
 struct block
 {

@@ -1,5 +1,7 @@
 #include "dispatch/slots.hpp"
 
+#include "dispatch/cooldowns.hpp"
+
 #include <algorithm>
 #include <functional>
 #include <utility>
@@ -27,7 +29,7 @@ struct slots::place
     std::atomic<std::uint32_t> configured{0}; // max_in_flight as the last request saw it; 0: none
     std::atomic<std::uint32_t> learned{0};    // 0: nothing
     std::atomic<std::uint32_t> queued{0};     // size of `queue`
-    std::atomic<std::uint32_t> listening{0};  // size of `listeners`
+    std::atomic<std::uint64_t> resting{0};    // what it rests together with
 
     // Written by every request, so apart from what every request reads.
     alignas(64) std::atomic<std::uint32_t> in_flight{0};
@@ -153,6 +155,7 @@ slots::place& slots::at(const config::upstream& to, std::string_view model)
     const auto name = [&](place& made) {
         made.upstream = to.name;
         made.model = to.run ? std::string(model) : std::string();
+        made.resting.store(place_of(to, model));
         made.configured.store(static_cast<std::uint32_t>(to.max_in_flight));
         made.learned.store(0);
         made.good = 0;
@@ -260,27 +263,33 @@ slots::ticket slots::wait_for_news(const config::upstream& to, std::string_view 
             waiter{.is = waiter::state::listening, .model = std::string(model), .wake = std::move(wake)}
         );
         here.sits(me->model);
-        here.listening.fetch_add(1);
+        listening_.fetch_add(1);
         return ticket(&here, me);
     }
 }
 
 void slots::news(const config::upstream& to, std::string_view model)
 {
-    place& here = at(to, model);
-    if (here.listening.load() == 0) {
+    if (listening_.load() == 0) {
         return;
     }
+    const std::uint64_t resting = place_of(to, model);
     std::vector<wake_function> wakes;
     {
-        const std::lock_guard hold(here.lock);
-        for (waiter& one : here.listeners) {
-            one.is = waiter::state::woken;
-            wakes.push_back(std::move(one.wake));
-            here.rises(one.model);
+        const std::lock_guard hold(lock_);
+        for (const std::unique_ptr<place>& here : places_) {
+            if (here->resting.load() != resting) {
+                continue;
+            }
+            const std::lock_guard hold_place(here->lock);
+            for (waiter& one : here->listeners) {
+                one.is = waiter::state::woken;
+                wakes.push_back(std::move(one.wake));
+                here->rises(one.model);
+            }
+            listening_.fetch_sub(here->listeners.size());
+            here->served.splice(here->served.end(), here->listeners);
         }
-        here.listening.store(0);
-        here.served.splice(here.served.end(), here.listeners);
     }
     place::wake_all(wakes);
 }
@@ -404,7 +413,7 @@ void slots::ticket::leave()
         case waiter::state::listening:
             where->rises(me_->model);
             mine.splice(mine.end(), where->listeners, me_);
-            where->listening.fetch_sub(1);
+            where->owner->listening_.fetch_sub(1);
             break;
         case waiter::state::granted:
             granted = true;

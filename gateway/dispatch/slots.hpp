@@ -117,8 +117,8 @@ public:
     [[nodiscard]] ticket
     wait_for_news(const config::upstream& to, std::string_view model, wake_function wake);
 
-    // A block there was set, changed or taken away: all who wait for news look again, in the order in which
-    // they came.
+    // A block there was set, changed or taken away: all who wait for news of what rests together with it
+    // (`place_of`) look again, of each place in the order in which they came.
     void news(const config::upstream& to, std::string_view model);
 
     [[nodiscard]] std::vector<slots_view> view() const;
@@ -128,6 +128,7 @@ private:
     [[nodiscard]] place& at(const config::upstream& to, std::string_view model);
 
     std::atomic<std::size_t> waiting_{0};
+    std::atomic<std::size_t> listening_{0}; // of them, for news
     std::array<std::atomic<place*>, nominal_places> chains_{};
 
     mutable std::mutex lock_; // making and renaming of places

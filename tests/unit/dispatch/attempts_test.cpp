@@ -683,6 +683,22 @@ TEST_F(probe_test, one_request_probes_and_the_others_see_it)
     EXPECT_EQ(third.next(), "try vit") << "the crowd follows";
 }
 
+TEST_F(probe_test, whoever_rests_with_it_is_woken_by_it_under_whatever_name)
+{
+    // Another entry of the policy, or one of before a reload, of the same origin.
+    config::upstream& twin = w.dedicated("twin");
+    twin.at.origin = vit.at.origin;
+    w.pass(2s);
+    walker first(w, alone);
+    EXPECT_EQ(first.next(), "try vit as the probe");
+    ASSERT_TRUE(first.its->sending(w.now));
+    walker other(w, w.route({&twin}));
+    EXPECT_EQ(other.next(), "wait 5000 ms or for news");
+    first.its->told(ok(), w.now, w.wall);
+    EXPECT_EQ(other.woken(), 1);
+    EXPECT_EQ(other.next(), "try twin");
+}
+
 TEST_F(probe_test, its_failure_doubles_the_rest_and_wakes_the_waiting)
 {
     w.pass(2s);
