@@ -8,6 +8,7 @@ import time
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "support"))
 from gateway import metric
+from processes import poll
 from soak import Load, LongGateway, Stage, Upstream, percentile
 
 REQUESTS, CONNECTIONS = 1000, 100
@@ -100,11 +101,12 @@ def refusals(stage):
 
 def failover(stage):
     """A primary breaks with 100 requests in it; the second is well."""
-    with Upstream(service=500) as one, Upstream(service=5) as two, gateway(stage, "the primary resets 100 requests", one, two) as here:
-        one.set(faults=1, kinds="reset")
-        with Load(here.url, here.folder, requests=100, connections=100, doors="path") as load:
-            told = load.result()
-        stage.say("  at the primary at once", one.stats()["most"], at_least=100)
+    with Upstream(service=60_000) as one, Upstream(service=5) as two:
+        with gateway(stage, "the primary resets 100 requests", one, two) as here:
+            with Load(here.url, here.folder, requests=100, connections=100, doors="path") as load:
+                poll(lambda: one.stats()["busy"] == 100, 20, "all are in flight")
+                one.reset()
+                told = load.result()
         stage.say("  answered by the second", told["good"]["count"], at_least=100)
         stage.none("  requests that an upstream saw twice", twice(one.seen()) | twice(two.seen()))
 

@@ -18,9 +18,9 @@
 //   --big RATE         part of the payloads that is up to 1 MiB more (default 0)
 //   --name TEXT        begins each request id (default soak)
 //   --out FILE         a line for each request: id door outcome status us_begun us_latency
-// Outcomes: good; refused (a whole error answer); cut (the connection ended early); event (a stream ended in
-// an error event); left (this client went away); FOREIGN (another answer than the expected one); BAD (no
-// HTTP).
+// Outcomes: good; refused (a whole error answer); cut (the connection ended early); event (a stream did,
+// after an error event); left (this client went away); FOREIGN (another answer than the expected one); BAD
+// (no HTTP, no error in an error, no Retry-After in a 429 or 503, an end after an error event).
 #include "wire.hpp"
 
 #include <boost/asio/co_spawn.hpp>
@@ -378,12 +378,13 @@ private:
             for (const std::string& event : chat_events(asked.mark)) {
                 expected += event;
             }
-            // What came before a cut or an error event must be this client's own, too.
+            // What came before an error event must be this client's own, too; and no end may follow on it.
             const std::size_t error = body.find("data: {\"error\"");
-            if (!whole || error != std::string::npos) {
-                return expected.starts_with(std::string_view(body).substr(0, error))
-                           ? (whole ? "event" : "cut")
-                           : "FOREIGN";
+            if (error != std::string::npos || !whole) {
+                return !expected.starts_with(std::string_view(body).substr(0, error)) ? "FOREIGN"
+                       : error == std::string::npos                                   ? "cut"
+                       : whole                                                        ? "BAD"
+                                                                                      : "event";
             }
             return body == expected ? "good" : "FOREIGN";
         }

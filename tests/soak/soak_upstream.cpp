@@ -15,8 +15,8 @@
 //   --hold MS          event streams pause so long after their first word (default 0)
 // GET /_/set?NAME=VALUE&... changes these while it runs; GET /_/seen tells `us id what` a line for all that
 // is over,
-// /_/stats counts. `gone` stands for a peer that closed while it was served, with the time when that was
-// seen.
+// /_/stats counts, /_/reset cuts off all that it serves. `gone` stands for a peer that closed while it was
+// served, with the time when that was seen.
 #include "wire.hpp"
 
 #include <boost/asio/co_spawn.hpp>
@@ -29,6 +29,7 @@
 #include <map>
 #include <memory>
 #include <random>
+#include <set>
 
 namespace soak {
 namespace {
@@ -145,10 +146,10 @@ private:
             to->held.erase(0, size);
             read(asked);
 
-            ++busy_;
-            most_ = std::max(most_, busy_);
+            serving_.insert(to.get());
+            most_ = std::max(most_, serving_.size());
             const std::string_view what = co_await answer(*to, asked);
-            --busy_;
+            serving_.erase(to.get());
             over(asked, what);
             if (!to->socket.is_open() || what == "gone") {
                 co_return;
@@ -376,6 +377,12 @@ private:
             }
             return "set\n";
         }
+        if (target == "reset") {
+            for (peer* each : serving_) {
+                each->reset();
+            }
+            return "reset\n";
+        }
         if (target == "seen") {
             std::string text;
             for (const seen& each : seen_) {
@@ -385,7 +392,7 @@ private:
             }
             return text;
         }
-        return "busy " + std::to_string(busy_) + "\nmost " + std::to_string(most_) + "\nseen " +
+        return "busy " + std::to_string(serving_.size()) + "\nmost " + std::to_string(most_) + "\nseen " +
                std::to_string(seen_.size()) + "\n";
     }
 
@@ -393,7 +400,7 @@ private:
     settings how_;
     std::deque<asio::steady_timer*> queue_; // who waits for a slot
     std::size_t working_ = 0;               // slots in use
-    std::size_t busy_ = 0;                  // requests that are here
+    std::set<peer*> serving_;               // with a request that is here
     std::size_t most_ = 0;
     std::deque<seen> seen_;
     std::mt19937_64 random_{std::random_device{}()};

@@ -39,6 +39,10 @@ class Upstream:
         query = "&".join(f"{name}={value}" for name, value in how.items())
         assert get(f"{self.url}/_/set?{query}") == "set\n", query
 
+    def reset(self):
+        """A reset for everybody whom it serves right now."""
+        assert get(f"{self.url}/_/reset") == "reset\n"
+
     def seen(self):
         lines = (line.split(" ") for line in get(f"{self.url}/_/seen").splitlines())
         return [(int(at), name, what) for at, name, what in lines]
@@ -196,7 +200,9 @@ class Stage:
         parser = argparse.ArgumentParser(description=what)
         parser.add_argument("--seconds", type=float, help=f"length of its main part (default {seconds})")
         parser.add_argument("--minutes", type=float, help="the same in minutes")
+        parser.add_argument("--keep", action="store_true", help="leave what the gateway told where it is")
         asked = parser.parse_args()
+        self.keep = asked.keep
         self.seconds = asked.seconds or (asked.minutes or 0) * 60 or seconds
         self.failed = 0
         self.folder = pathlib.Path(tempfile.mkdtemp(prefix="soak-"))
@@ -216,7 +222,7 @@ class Stage:
             print(f"    {each}", flush=True)
 
     def end(self):
-        if self.failed:
+        if self.failed or self.keep:
             print(f"what the gateway told lies in {self.folder}", file=sys.stderr)
         else:
             shutil.rmtree(self.folder)
