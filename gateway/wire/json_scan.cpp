@@ -468,7 +468,7 @@ bool json_scanner::scan_escape(cursor& at)
         ++removed_;
         high_surrogate_ = false;
         padding_ = 0;
-        base64_.character(c == '/' ? '/' : 0x80, at.offset());
+        base64_.character(c == '/' ? '/' : '\\', at.offset()); // `\"` may stand in a data: prefix
         state_ = state::string;
         break;
     case 'u':

@@ -50,6 +50,19 @@ std::optional<std::string> bytes_of(const scanned& body, const payload& found)
     return decoded ? std::optional(out) : std::nullopt;
 }
 
+// Characters of base64, then padding, in groups of four: all but the bits that belong to no byte.
+bool looks_whole(const scanned& body, const payload& found)
+{
+    const auto text =
+        wire::unescape_json_string(body.text.substr(found.where.begin, found.where.size())).value_or("?");
+    const std::size_t end = std::min(
+        text.find_first_not_of("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"),
+        text.size()
+    );
+    const std::string rest = text.substr(end);
+    return text.size() % 4 == 0 && (rest.empty() || rest == "=" || rest == "==");
+}
+
 std::string backwards(const scanned& body)
 {
     std::string out = "{";
@@ -92,6 +105,7 @@ GW_FUZZ(input)
             require((*late)->media_type == (*found)->media_type, "and is of the same type");
         } else if (late && *late) {
             require(!bytes, "only decoding shows what is wrong with it");
+            require(looks_whole(*long_body, **late), "and that is its last character alone");
         }
     }
 

@@ -327,6 +327,7 @@ TEST(json_scan, finds_what_is_no_base64_in_long_strings)
     };
     EXPECT_EQ(fault(good), std::nullopt);
     EXPECT_EQ(fault("data:image/png;base64," + good), std::nullopt);
+    EXPECT_EQ(fault(R"(data:image/png;name=\"a\";base64,)" + good), std::nullopt);
     EXPECT_EQ(fault(good + "=="), std::nullopt);
     EXPECT_EQ(fault(good + "\\/\\u002b\\u003d="), std::nullopt);
     EXPECT_EQ(fault(good + "*" + good), 400);
