@@ -483,10 +483,11 @@ net::task<after> request_run::finish()
     body_.reset();
 
     if (record_.status == 499) {
-        co_return after::close;
+        co_return out_.sent_head() ? after::close : after::linger; // it may have closed its half only
     }
     if (!out_.finished()) {
-        co_return out_.sent_head() && out_.framing() == body_length::until_close ? after::cut : after::linger;
+        co_return out_.sent_head() && out_.framing() == body_length::until_close ? after::cut
+                                                                                 : after::linger_cut;
     }
     co_return unread || close_ || out_.close_after() ? after::linger : after::keep;
 }

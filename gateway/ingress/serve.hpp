@@ -29,11 +29,12 @@ struct client_side
 };
 
 enum class after : std::uint8_t {
-    keep,   // the next request may follow
-    close,  // the client is gone
-    linger, // FIN, discard what may still come for a while, close: closing over unread bytes resets the
-            // connection, which may destroy the answer on its way
-    cut,    // the client must see that its answer is not whole
+    keep,       // the next request may follow
+    close,      // the client is gone
+    linger,     // FIN, discard what may still come for a while, close: closing over unread bytes resets the
+                // connection, which may destroy the answer on its way
+    linger_cut, // the same behind an answer that is not whole, as its framing shows: with TLS no close_notify
+    cut,        // nothing but a reset shows it
 };
 
 // REQUIRES head_size bytes of the buffer are the head that `from.head` was scanned from.

@@ -53,7 +53,7 @@ private:
     net::task<bool> shake_hands(net::clock::duration within);
     // The next request's head in the buffer: its size; 0: the connection is over.
     net::task<result<std::size_t>> next_head();
-    net::task<void> linger();
+    net::task<void> linger(net::stream::ending how);
 
     dispatch::core& here_;
     std::shared_ptr<boost::asio::ssl::context> tls_;
@@ -102,9 +102,11 @@ net::task<result<std::size_t>> session::parts::next_head()
     }
 }
 
-net::task<void> session::parts::linger()
+net::task<void> session::parts::linger(net::stream::ending how)
 {
-    wire_.shutdown_send();
+    wire_.write_until(net::clock::now() + linger_time);
+    co_await wire_.end_send(how);
+    wire_.write_until(net::never);
     in_.clear_timeout();
     wire_.read_until(net::clock::now() + linger_time);
     std::uint64_t dropped = 0;
@@ -128,14 +130,11 @@ net::task<void> session::parts::run(std::optional<failure> refused)
             const bool shaken = co_await shake_hands(goodbye_time);
             if (shaken) {
                 co_await refuse_head(client_, *refused);
-                co_await linger();
+                co_await linger(net::stream::ending::whole);
             }
         }
     } catch (...) { // no memory: the listener counts it
         bug = std::current_exception();
-    }
-    if (wire_.is_open() && wire_.is_tls()) {
-        wire_.shutdown_send();
     }
     wire_.close();
     co_await in_.stop(); // a read may be outstanding in it
@@ -168,10 +167,14 @@ net::task<void> session::parts::serve_all()
         auto head = co_await next_head();
         if (!head) {
             co_await refuse_head(client_, head.error());
-            co_await linger();
+            co_await linger(net::stream::ending::whole);
             break;
         }
         if (*head == 0) {
+            if (wire_.is_tls() && wire_.is_open()) {
+                wire_.write_until(net::clock::now() + linger_time);
+                co_await wire_.end_send(net::stream::ending::whole);
+            }
             break;
         }
         const after then = co_await serve(client_, *head);
@@ -180,8 +183,8 @@ net::task<void> session::parts::serve_all()
             in_.give_back();
             continue;
         }
-        if (then == after::linger) {
-            co_await linger();
+        if (then == after::linger || then == after::linger_cut) {
+            co_await linger(then == after::linger ? net::stream::ending::whole : net::stream::ending::cut);
         }
         if (then == after::cut) {
             wire_.reset();

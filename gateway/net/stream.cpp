@@ -1,7 +1,8 @@
 #include "net/stream.hpp"
 
+#include "net/tls.hpp"
+
 #include <boost/asio/error.hpp>
-#include <boost/asio/ssl/host_name_verification.hpp>
 #include <boost/asio/ssl/stream.hpp>
 #include <boost/asio/write.hpp>
 
@@ -10,6 +11,7 @@
 #include <cerrno>
 #include <netinet/tcp.h>
 #include <sys/socket.h>
+#include <utility>
 
 namespace gw::net {
 namespace {
@@ -61,28 +63,22 @@ struct stream::tls_part
     asio::ssl::stream<tcp_socket&> ssl;
     tls_part(tcp_socket& below, asio::ssl::context& with) : ssl(below, with) {}
 
-    // Tells the peer that this was the end and no cut. Asio sends what OpenSSL has to say only within its own
-    // operations, of which async_shutdown() waits for the peer's answer: so the few bytes are taken out here.
-    // What the kernel does not take at once is not sent. REQUIRES no write is outstanding, none follows.
-    void close_notify()
+    // The alert that tells the peer that this was the end and no cut. Asio sends what OpenSSL has to say only
+    // within its own operations, of which async_shutdown() waits for the peer's answer: so the few bytes are
+    // taken out here. REQUIRES no write is outstanding, none follows.
+    std::string close_notify()
     {
         BIO* const out = ::BIO_new(::BIO_s_mem());
-        if (out == nullptr) {
-            return;
+        if (out == nullptr || ::SSL_is_init_finished(ssl.native_handle()) == 0) {
+            ::BIO_free(out);
+            return {};
         }
         ::SSL_set0_wbio(ssl.native_handle(), out);
-        ::ERR_clear_error();
         ::SSL_shutdown(ssl.native_handle());
+        ::ERR_clear_error();
         char* bytes = nullptr;
         const long size = ::BIO_get_mem_data(out, &bytes);
-        if (size > 0) {
-            (void)::send(
-                ssl.next_layer().native_handle(),
-                bytes,
-                static_cast<std::size_t>(size),
-                MSG_NOSIGNAL | MSG_DONTWAIT
-            );
-        }
+        return size > 0 ? std::string(bytes, static_cast<std::size_t>(size)) : std::string();
     }
 };
 
@@ -113,7 +109,7 @@ void stream::start_read(void* into, std::size_t size, io_op& op)
 
 std::size_t stream::try_write(std::span<const asio::const_buffer> buffers, error_code& ec)
 {
-    if (tls_) {
+    if (tls_ && !ended_) {
         return 0;
     }
     std::array<iovec, 16> parts; // NOLINT: filled below
@@ -142,7 +138,7 @@ std::size_t stream::try_write(std::span<const asio::const_buffer> buffers, error
 task<error_code> stream::write(std::span<const asio::const_buffer> buffers)
 {
     timed_out_ = cancelled_ = false;
-    if (tls_) {
+    if (tls_ && !ended_) {
         // One record instead of one per buffer: TLS writes are gathered here when they are small.
         std::size_t total = 0;
         for (const auto& each : buffers) {
@@ -250,16 +246,16 @@ task<error_code> stream::handshake_client(asio::ssl::context& with, const std::s
 {
     timed_out_ = false;
     tls_ = std::make_unique<tls_part>(socket_, with);
-    ::SSL_set_tlsext_host_name(tls_->ssl.native_handle(), host.c_str());
-    tls_->ssl.set_verify_mode(asio::ssl::verify_peer);
-    tls_->ssl.set_verify_callback(asio::ssl::host_name_verification(host));
+    why_.clear();
+    if (!expect_host(tls_->ssl.native_handle(), host, why_)) {
+        co_return asio::error::no_memory;
+    }
     auto op = awaiting([&](to_op done) { tls_->ssl.async_handshake(asio::ssl::stream_base::client, done); });
     const io_result got = co_await op;
     error_code ec = got.ec;
     name_timeout(ec, timed_out_);
-    if (ec) {
-        const long verified = ::SSL_get_verify_result(tls_->ssl.native_handle());
-        why_ = verified != X509_V_OK ? ::X509_verify_cert_error_string(verified) : ec.message();
+    if (ec && why_.empty()) {
+        why_ = handshake_fault(ec);
     }
     co_return ec;
 }
@@ -285,12 +281,17 @@ void stream::cancel()
     socket_.cancel(ignored);
 }
 
-void stream::shutdown_send()
+task<void> stream::end_send(ending how)
 {
-    error_code ignored;
-    if (tls_ && !torn_) {
-        tls_->close_notify();
+    if (std::exchange(ended_, true)) {
+        co_return;
     }
+    if (tls_ && how == ending::whole && !torn_) {
+        const std::string alert = tls_->close_notify();
+        const std::array<asio::const_buffer, 1> out{asio::buffer(alert)};
+        (void)co_await write(out); // as it is: it is a record already
+    }
+    error_code ignored;
     socket_.shutdown(tcp_socket::shutdown_send, ignored);
 }
 

@@ -9,6 +9,7 @@
 
 #include <coroutine>
 #include <cstddef>
+#include <cstdint>
 #include <memory>
 #include <span>
 #include <string>
@@ -65,8 +66,8 @@ public:
     [[nodiscard]] std::size_t try_write(std::span<const asio::const_buffer> buffers, error_code& ec);
 
     [[nodiscard]] task<error_code> connect(const tcp::endpoint& to);
-    // Turns this connection into TLS. The context outlives the stream. Client: SNI and host name are checked
-    // against `host`.
+    // Turns this connection into TLS. The context outlives the stream. Client: SNI, and the certificate is
+    // checked against `host`, a name or an address; why() says what is wrong with it.
     [[nodiscard]] task<error_code> handshake_client(asio::ssl::context& with, const std::string& host);
     [[nodiscard]] task<error_code> handshake_server(asio::ssl::context& with);
 
@@ -77,8 +78,11 @@ public:
     [[nodiscard]] bool timed_out() const { return timed_out_; }
 
     void cancel(); // what is outstanding completes with operation_aborted
-    // FIN, with TLS its close_notify before it; reads go on. REQUIRES no write is outstanding.
-    void shutdown_send();
+    // FIN, and reads go on. With TLS a close_notify goes before it, within write_until(): only if what was
+    // sent is whole, since a peer takes an end without one for a cut. Once. REQUIRES no write is outstanding,
+    // none follows.
+    enum class ending : std::uint8_t { whole, cut };
+    [[nodiscard]] task<void> end_send(ending how);
     void close(); // now
     void reset(); // RST instead of FIN: the peer sees that what it got is not the whole
     [[nodiscard]] bool is_open() const { return socket_.is_open(); }
@@ -105,6 +109,7 @@ private:
     bool timed_out_ = false;
     bool cancelled_ = false; // since the write began
     bool torn_ = false;      // a TLS record went out in part: nothing may follow it
+    bool ended_ = false;     // end_send() was called
     std::string why_;
 };
 

@@ -1,5 +1,6 @@
 #include "upstream/pool.hpp"
 
+#include "net/tls.hpp"
 #include "wire/response_head.hpp"
 
 #include <boost/asio/error.hpp>
@@ -249,11 +250,14 @@ net::task<result<lease>> pool::connect(const peer& to, net::time_point until, ne
                     to.key
                 );
             }
+            if (shaken && net::handshake_reset(shaken)) {
+                why = "it closed the connection during the TLS handshake";
+                continue; // the next address
+            }
             if (shaken) {
                 co_return not_connected(
                     code::upstream_tls,
-                    "the TLS handshake with `" + to.host + "` failed: " + it->wire.why() +
-                        "; a company's own authority goes into the upstream's `ca_file`",
+                    "the TLS connection to `" + to.host + "` is refused: " + it->wire.why(),
                     to.key + ": " + shaken.message()
                 );
             }

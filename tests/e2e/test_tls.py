@@ -1,18 +1,22 @@
-"""TLS on both sides: a company's own authority, certificates that do not fit, and a listener that has one."""
+"""TLS: a company's own authority, a proxy on the way (bad certificates: test_tls_upstream.py), and a listener that has a certificate."""
 
-import datetime
+import contextlib
 import json
+import os
+import pathlib
 import socket
 import ssl
 import subprocess
 import threading
 
+import certificates
 import httpx
 import openai
 import pytest
 import trustme
-from gateway import fourways
-from stubs import Chat, Stub, chat_text
+from gateway import fourways, metric
+from processes import poll
+from stubs import Chat, Reply, Stub, chat_text, stream_of, streamed
 
 TOKEN = "hf_canary_over_tls_0123456789"
 HELLO = [{"role": "user", "content": "hello"}]
@@ -58,63 +62,6 @@ def test_a_company_authority(start, company, ca_file, name):
     assert chat(here, stream=True).text.endswith("data: [DONE]\n\n")
     assert {seen.token for seen in llm.seen} == {TOKEN}
     assert llm.connections < 4, "connections are kept: one a core, and one for what follows a stream"
-
-
-def certificates(company):
-    yield "an unknown authority", trustme.CA().issue_cert("127.0.0.1"), True
-    yield "another host", company.issue_cert("other.example", "10.0.0.1"), True
-    yield "the company's, but nobody told", company.issue_cert("127.0.0.1"), False
-    past = datetime.datetime(2001, 1, 1, tzinfo=datetime.UTC)
-    yield "expired", company.issue_cert("127.0.0.1", not_before=past, not_after=past + datetime.timedelta(days=30)), True
-
-
-BAD = ["an unknown authority", "another host", "the company's, but nobody told", "expired"]
-
-
-@pytest.mark.parametrize("name", BAD)
-@pytest.mark.parametrize("stream", [False, True])
-def test_a_certificate_that_does_not_fit(start, company, ca_file, name, stream):
-    """Refused before a byte of the request, and above all of the token, was sent."""
-    _, certificate, told = next(each for each in certificates(company) if each[0] == name)
-    llm = start.keep(Chat(tls=server(certificate)))
-    here = start(policy(f"https://127.0.0.1:{llm.port}", **({"ca_file": ca_file} if told else {})), env={"T": TOKEN})
-    reply = chat(here, stream=stream)
-    assert (reply.status_code, reply.json()["error"]["code"]) == (502, "upstream_tls")
-    assert "certificate" in reply.json()["error"]["message"].lower() and "ca_file" in reply.json()["error"]["message"]
-    assert reply.headers["x-fourways-route"].startswith("llm(")
-    assert llm.connections > 0 and llm.seen == []
-
-
-def test_an_upstream_that_speaks_no_tls(start, ca_file):
-    llm = start.keep(Chat())
-    here = start(policy(f"https://127.0.0.1:{llm.port}", ca_file=ca_file), env={"T": TOKEN})
-    reply = chat(here)
-    assert (reply.status_code, reply.json()["error"]["code"]) == (502, "upstream_tls")
-    assert llm.seen == []
-
-
-@pytest.mark.filterwarnings("ignore:ssl.TLSVersion")
-def test_old_protocols_are_not_spoken(start, company, ca_file):
-    context = server(company.issue_cert("127.0.0.1"))
-    context.minimum_version = ssl.TLSVersion.TLSv1
-    context.maximum_version = ssl.TLSVersion.TLSv1_1
-    context.set_ciphers("ALL:@SECLEVEL=0")
-    llm = start.keep(Chat(tls=context))
-    here = start(policy(f"https://127.0.0.1:{llm.port}", ca_file=ca_file), env={"T": TOKEN})
-    assert chat(here).json()["error"]["code"] == "upstream_tls" and llm.seen == []
-
-
-def test_the_next_candidate_when_a_certificate_does_not_fit(start, company, ca_file):
-    bad = start.keep(Chat(tls=server(trustme.CA().issue_cert("127.0.0.1"))))
-    good = start.keep(Chat(tls=server(company.issue_cert("127.0.0.1"))))
-    made = policy(f"https://127.0.0.1:{bad.port}", ca_file=ca_file)
-    made["upstreams"]["second"] = {"kind": "dedicated", "engine": "openai", "url": f"https://127.0.0.1:{good.port}", "ca_file": ca_file}
-    made["models"]["org/chat"]["route"] = ["llm", "second"]
-    here = start(made, env={"T": TOKEN})
-    reply = chat(here)
-    assert reply.json()["choices"][0]["message"]["content"] == chat_text(HELLO)
-    assert reply.headers["x-fourways-route"].endswith(" second(200)")
-    assert bad.seen == [] and good.seen[0].token is None, "a token goes only to its own upstream"
 
 
 def test_a_proxy_is_asked_for_a_tunnel(start, company, ca_file):
@@ -257,4 +204,205 @@ def test_a_certificate_that_cannot_be_used_is_said_at_start(tmp_path, company, f
     )
     done = fourways("serve", "--config", file)
     assert (done.returncode, done.stdout) == (2, "")
-    assert "gateway" in done.stderr or "gone.pem" in done.stderr
+    assert ("gone.pem" if fault == "missing" else "gateway.pem") in done.stderr
+
+
+def connect(here, ca_file, **how):
+    """A TLS connection to the first listener; that a peer ends without close_notify is an error."""
+    context = ssl.create_default_context(cafile=ca_file)
+    context.options &= ~ssl.OP_IGNORE_UNEXPECTED_EOF
+    for name, value in how.items():
+        setattr(context, name, value) if name != "alpn" else context.set_alpn_protocols(value)
+    wire = socket.create_connection(("127.0.0.1", httpx.URL(here.url).port), timeout=60)
+    return context.wrap_socket(wire, server_hostname="127.0.0.1", suppress_ragged_eofs=False)
+
+
+@pytest.fixture
+def secure(start, ca_file, files):
+    """A gateway with a TLS listener in front of a chat upstream, which is its .llm."""
+    llm = start.keep(Chat())
+    upstreams = {"llm": {"kind": "dedicated", "url": llm.url, "engine": "openai"}}
+    made = {
+        "listen": [{"address": "127.0.0.1:0", "tls": files}],
+        "upstreams": upstreams,
+        "models": {"org/chat": {"task": "chat-completion", "route": ["llm"]}},
+    }
+    here = start(made, client={"verify": ssl.create_default_context(cafile=ca_file)})
+    here.llm, here.policy = llm, made
+    return here
+
+
+def talk(wire, body, *fields):
+    """(everything that came, whether it ended with a close_notify)."""
+    body = json.dumps(body).encode()
+    lines = ["POST /v1/chat/completions HTTP/1.1", "Host: localhost", f"Content-Length: {len(body)}", *fields, "", ""]
+    wire.sendall("\r\n".join(lines).encode() + body)
+    got = b""
+    try:
+        while block := wire.recv(65536):
+            got += block
+    except (ssl.SSLError, ConnectionResetError) as end:
+        assert "EOF" in str(end) or isinstance(end, ConnectionResetError), end
+        return got, False
+    return got, True
+
+
+ASKED = {"model": "org/chat", "messages": HELLO}
+
+
+@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
+@pytest.mark.parametrize("more", [{}, {"stream": True}])
+def test_a_whole_answer_ends_with_a_close_notify(secure, ca_file, version, more):
+    with connect(secure, ca_file, maximum_version=version) as wire:
+        got, notified = talk(wire, {**ASKED, **more}, "Connection: close")
+    assert got.startswith(b"HTTP/1.1 200") and notified
+
+
+def test_a_whole_answer_to_a_slow_reader_ends_with_one_too(secure, ca_file):
+    """The buffers on the way are full when the end is reached."""
+    long = "x" * 3_000_000
+    secure.llm.when(Reply({"choices": [{"message": {"role": "assistant", "content": long}}]}))
+    with connect(secure, ca_file) as wire:
+        wire.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)
+        got, notified = talk(wire, ASKED, "Connection: close")
+    assert long.encode() in got and notified
+
+
+@pytest.mark.fault("E")
+@pytest.mark.parametrize("more", [{}, {"stream": True}])
+@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
+def test_a_cut_answer_ends_without_one(secure, ca_file, version, more):
+    """So that no client takes it for whole, whatever its framing."""
+    message = json.dumps({"choices": [{"message": {"content": "x" * 100_000}}]})
+    secure.llm.when(streamed(stream_of("some words")[:3], cut=True) if more else Reply(message, cut=True))
+    for fields in ([], ["Connection: close"]):
+        with connect(secure, ca_file, maximum_version=version) as wire:
+            got, notified = talk(wire, {**ASKED, **more}, *fields)
+        assert got.startswith(b"HTTP/1.1 200") and not notified
+        assert not got.endswith(b"0\r\n\r\n")
+        assert (b"broken_stream" in got) == bool(more), "a stream is told first"
+
+
+def test_an_idle_connection_is_ended_with_one(secure, ca_file):
+    secure.write({**secure.policy, "limits": {"idle_timeout": "100ms"}})
+    assert secure.admin_http.post("/reload").status_code == 200
+    with connect(secure, ca_file) as wire:
+        wire.sendall(b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        got = wire.recv(65536)
+        while block := wire.recv(65536):
+            got += block
+    assert got.endswith(b'{"status":"ok"}')
+
+
+@pytest.mark.filterwarnings("ignore:ssl.TLSVersion")
+@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1, ssl.TLSVersion.TLSv1_1])
+def test_old_protocols_are_not_spoken(secure, version):
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    context.set_ciphers("ALL:@SECLEVEL=0")
+    context.minimum_version = context.maximum_version = version
+    with socket.create_connection(("127.0.0.1", httpx.URL(secure.url).port)) as wire, pytest.raises(ssl.SSLError, match="(?i)version|protocol"):
+        context.wrap_socket(wire)
+
+
+def test_what_protocol_is_agreed_on(secure, ca_file):
+    for offered, agreed in ((["h2", "http/1.1"], "http/1.1"), (["http/1.1"], "http/1.1"), ([], None)):
+        with connect(secure, ca_file, **({"alpn": offered} if offered else {})) as wire:
+            assert wire.selected_alpn_protocol() == agreed
+            assert talk(wire, ASKED, "Connection: close")[0].startswith(b"HTTP/1.1 200")
+    with pytest.raises(ssl.SSLError, match="(?i)no.application.protocol"):
+        connect(secure, ca_file, alpn=["h2"])
+
+
+@pytest.mark.threat("D1")
+@pytest.mark.limit("header_timeout")
+@pytest.mark.parametrize("sent", [b"", b"\x16\x03\x01", b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n"])
+def test_a_handshake_that_does_not_come_is_ended(secure, sent):
+    """Silence, half a hello, clear text: the connection ends, and others do not notice."""
+    secure.write({**secure.policy, "limits": {"header_timeout": "300ms"}})
+    assert secure.admin_http.post("/reload").status_code == 200
+    with socket.create_connection(("127.0.0.1", httpx.URL(secure.url).port), timeout=6) as wire:
+        wire.sendall(sent)
+        got = b""
+        with contextlib.suppress(ConnectionResetError):
+            while block := wire.recv(65536):
+                got += block
+        assert b"HTTP" not in got
+    assert secure.http.get("/health").status_code == 200
+
+
+def served(here):
+    """The certificate that new connections are shown."""
+    with socket.create_connection(("127.0.0.1", httpx.URL(here.url).port)) as wire:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+        with context.wrap_socket(wire) as secured:
+            return secured.getpeercert(binary_form=True)
+
+
+@pytest.mark.fault("c")
+def test_a_certificate_is_reloaded_with_the_rest(secure, company, files, tmp_path):
+    """New connections get the new one, old ones live on; one that cannot be used leaves the old one serving."""
+    old = served(secure)
+    assert secure.http.get("/health").status_code == 200
+    opened = metric(secure.metrics(), "fourways_connections_accepted_total")
+    renewed = company.issue_cert("127.0.0.1", "localhost")
+
+    def put(certificate, key):
+        for name, text in ((files["certificate"], certificate), (files["key"], key)):
+            new = pathlib.Path(name + ".new")
+            new.write_bytes(text)
+            new.rename(name)
+
+    chain, key = b"".join(each.bytes() for each in renewed.cert_chain_pems), renewed.private_key_pem.bytes()
+    other = company.issue_cert("127.0.0.1").private_key_pem.bytes()
+    encrypted = certificates.make("127.0.0.1").key_pem(b"a password")
+    kept = [pathlib.Path(name).read_bytes() for name in (files["certificate"], files["key"])]
+    bad = {"gateway.pem": (b"hello", key), "gateway.key": (chain, b"hello"), "fits the certificate": (chain, other), "without a password": (chain, encrypted)}
+    for words, (certificate, its_key) in bad.items():
+        put(certificate, its_key)
+        reply = secure.admin_http.post("/reload")
+        assert reply.status_code == 422 and words in reply.text and "gateway." in reply.text, reply.text
+        assert served(secure) == old
+    put(*kept)
+    put(chain, key)
+    assert secure.admin_http.post("/reload").status_code == 200
+    assert served(secure) == ssl.PEM_cert_to_DER_cert(renewed.cert_chain_pems[0].bytes().decode()) != old
+    before = metric(secure.metrics(), "fourways_connections_accepted_total")
+    assert secure.http.get("/health").status_code == 200
+    assert metric(secure.metrics(), "fourways_connections_accepted_total") == before > opened, "over the connection that it had"
+
+
+def test_a_changed_certificate_is_noticed(secure, company, files):
+    """As a renewal does it, one file after the other: in between key and certificate do not fit."""
+    renewed = company.issue_cert("127.0.0.1", "localhost")
+    pathlib.Path(files["certificate"]).write_bytes(b"".join(each.bytes() for each in renewed.cert_chain_pems))
+    renewed.private_key_pem.write_to_path(files["key"])
+    wanted = ssl.PEM_cert_to_DER_cert(renewed.cert_chain_pems[0].bytes().decode())
+    poll(lambda: served(secure) == wanted, what="the new certificate")
+
+
+@pytest.mark.threat("D2")
+def test_idle_connections_over_tls_are_small(secure, ca_file):
+    """At most 96 KiB of memory each."""
+
+    def memory():
+        status = pathlib.Path(f"/proc/{secure.process.pid}/status").read_text()
+        return int(status.partition("VmRSS:")[2].split()[0])
+
+    def idle():
+        wire = connect(secure, ca_file)
+        wire.sendall(b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        assert wire.recv(65536).startswith(b"HTTP/1.1 200")
+        return wire
+
+    with contextlib.ExitStack() as held:
+        for _ in range(50):  # what is made once
+            held.enter_context(idle())
+        before, count = memory(), 200
+        for _ in range(count):
+            held.enter_context(idle())
+        each = (memory() - before) / count
+    print(f"KiB for an idle connection over TLS: {each:.1f}")
+    if "ASAN_OPTIONS" not in os.environ and "TSAN_OPTIONS" not in os.environ:
+        assert each <= 96
