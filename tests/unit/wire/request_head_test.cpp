@@ -425,6 +425,23 @@ TEST(request_head, knows_its_methods)
     }
 }
 
+TEST(request_head, forgets_what_connection_names)
+{
+    const request_head head =
+        accepted(crlf("POST /a HTTP/1.1\nHost: a\ntraceparent: tp\nConnection: X-A, TraceParent;q=1, host\n"
+                      "Authorization: Bearer k\nbaggage: b\ntracestate: ts\nx-request-id: id\n"
+                      "Connection: keep-alive\nConnection: x-request-id ,authorization, content-length\n"
+                      "Content-Length: 0\n\n"));
+    EXPECT_TRUE(head.traceparent.empty());
+    EXPECT_TRUE(head.request_id.empty());
+    EXPECT_EQ(head.baggage, "b");
+    EXPECT_EQ(head.tracestate, "ts");
+    EXPECT_EQ(head.host, "a");
+    EXPECT_EQ(head.authorization, "Bearer k");
+    EXPECT_EQ(head.body, framing::sized);
+    EXPECT_TRUE(head.keep_alive);
+}
+
 TEST(request_head, accepts_every_field_byte_that_may_stand_in_a_value)
 {
     std::string value;
