@@ -11,6 +11,9 @@ constexpr std::size_t telling = 3;
 
 std::size_t place_of(std::string_view bytes, std::string_view what, std::size_t from)
 {
+    if (bytes.size() - from < what.size()) {
+        return std::string_view::npos; // and memmem() takes no null pointer, which an empty view may have
+    }
     const void* const at = ::memmem(bytes.data() + from, bytes.size() - from, what.data(), what.size());
     return at == nullptr ? std::string_view::npos
                          : static_cast<std::size_t>(static_cast<const char*>(at) - bytes.data());
