@@ -11,8 +11,10 @@
 
 #include <cstdio>
 #include <cstring>
+#include <fcntl.h>
 #include <string>
 #include <sys/prctl.h>
+#include <unistd.h>
 #include <utility>
 
 namespace {
@@ -38,6 +40,16 @@ gw::config::loaded load(
 )
 {
     return file.empty() ? gw::config::load_default(env, flags) : gw::config::load_file(file, env, flags);
+}
+
+// Standard streams that are closed would become those of the first connections, and records would go there.
+void open_standard_streams()
+{
+    for (int each = STDIN_FILENO; each <= STDERR_FILENO; ++each) {
+        if (::fcntl(each, F_GETFD) < 0) {
+            (void)::open("/dev/null", O_RDWR); // the lowest that is free: this one
+        }
+    }
 }
 
 int serve(
@@ -122,6 +134,7 @@ int main(int argc, char** argv)
     if (argc > 1 && std::strcmp(argv[1], gw::workers::launcher_flag) == 0) {
         return gw::workers::run_launcher(argc, argv);
     }
+    open_standard_streams();
 
     CLI::App app{"Fourways: one URL in front of the four ways to run a model from Hugging Face: serverless, "
                  "dedicated, Space, local."};

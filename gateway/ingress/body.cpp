@@ -255,6 +255,7 @@ result<void> body::accept(std::string_view payload)
 result<bool> body::take()
 {
     while (true) {
+        // What a pause read lies in a second buffer, which follows once the first is consumed.
         const std::string_view held = in_.data();
         if (framing_ == wire::framing::sized) {
             const auto size = static_cast<std::size_t>(std::min<std::uint64_t>(left_, held.size()));
@@ -264,7 +265,10 @@ result<bool> body::take()
             }
             in_.consume(size);
             left_ -= size;
-            return left_ == 0;
+            if (left_ == 0 || in_.empty()) {
+                return left_ == 0;
+            }
+            continue;
         }
         if (held.empty()) {
             return false;

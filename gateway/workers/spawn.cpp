@@ -6,6 +6,7 @@
 #include <netinet/in.h>
 #include <signal.h>
 #include <spawn.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 
 #include <array>
@@ -15,6 +16,14 @@
 
 namespace gw::workers {
 namespace {
+
+// The limit of open files before this process raised its own: select() and programs that walk over every
+// possible descriptor do not bear a large one.
+const rlimit usual_files = [] {
+    rlimit is{};
+    ::getrlimit(RLIMIT_NOFILE, &is);
+    return is;
+}();
 
 std::unexpected<failure> cannot(const char* what, int reason)
 {
@@ -146,6 +155,7 @@ result<launched> launch(const launch_order& order)
     if (fault != 0) {
         return cannot(order.executable.c_str(), fault);
     }
+    ::prlimit(made.launcher, RLIMIT_NOFILE, &usual_files, nullptr); // long before it has begun the worker
     return made;
 }
 

@@ -3,12 +3,14 @@
 import base64
 import contextlib
 import fcntl
+import functools
 import gzip
 import json
 import os
 import pathlib
 import resource
 import subprocess
+import sys
 import threading
 import time
 
@@ -206,6 +208,50 @@ def test_no_descriptors_for_an_upstream_is_held_against_none(start, policy, tool
         peer.close()
 
 
+WORKER = """
+import http.server, sys
+class Answer(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        self.rfile.read(int(self.headers.get("content-length", 0)))
+        body = open("/proc/self/limits", "rb").read().partition(b"Max open files")[2].split()[0]
+        body = b'[{"label":"%s","score":1}]' % body
+        self.send_response(200)
+        self.send_header("content-type", "application/json")
+        self.send_header("content-length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+    do_POST = do_GET
+http.server.HTTPServer(("127.0.0.1", int(sys.argv[1])), Answer).serve_forever()
+"""
+
+
+def test_the_limit_of_open_files_is_used_whole(start_with):
+    """Here, and not in workers, which may not bear it."""
+    upstreams = {"here": {"kind": "local", "command": [sys.executable, "-c", WORKER, "$port"]}}
+    models = {"org/vit": {"task": "image-classification", "route": ["here"]}}
+    before = functools.partial(resource.setrlimit, resource.RLIMIT_NOFILE, (300, 2000))
+    gateway = start_with({"upstreams": upstreams, "models": models}, before)
+    gateway.logged("raised the limit of open files", **{"from": "300", "to": "2000"})
+    assert resource.prlimit(gateway.process.pid, resource.RLIMIT_NOFILE) == (2000, 2000)
+    assert gateway.http.post("/models/org/vit", content=PNG).json()[0]["label"] == "300"
+
+
+@pytest.mark.limit("connections", "connections_per_client")
+def test_a_reload_changes_how_many_there_may_be(start, policy):
+    gateway = start({**policy, "limits": {"connections": 3}})
+    peers = [Peer(gateway.url) for _ in range(3)]
+    for peer in peers:
+        assert peer.send(GOOD).answer().status == 200
+    assert Peer(gateway.url).answer().status == 429
+    gateway.write({**policy, "limits": {"connections": 4, "connections_per_client": 3}})
+    assert gateway.admin_http.post("/reload").json()["reloaded"]
+    with Peer(gateway.url) as peer:
+        poll(lambda: "`limits.connections_per_client`" in peer.send(GOOD).answer().error[1])  # each core gets it a moment later
+    for peer in peers:
+        assert peer.send(GOOD).answer().status == 200
+        peer.close()
+
+
 # ---- bodies ----
 
 
@@ -249,6 +295,17 @@ def test_many_large_base64_bodies_at_once(start, policy, toolkit):
     print(f"{count} bodies of {len(body) / MIB:.0f} MiB took {most / MIB:.1f} MiB")
     assert SANITIZED or most < 40 * MIB
     assert {len(seen.body) for seen in toolkit.seen[-count:]} == {len(PNG) + size}
+
+
+@pytest.mark.limit("body_grace")
+def test_the_end_of_a_body_behind_a_pause(start, policy):
+    """Bodies that are paused for the disk, some just before their end: what was read meanwhile is the rest of it, and nothing more comes."""
+    gateway = start({**policy, "limits": {"body_grace": "2s"}})
+    request = post("/v1/chat/completions", json.dumps({"model": "org/chat", "messages": [{"role": "user", "content": "a b" * 266_000}]}).encode())
+    request = request.replace(b"image/png", b"application/json", 1)
+    for number in range(150):
+        with Peer(gateway.url) as peer:
+            assert peer.send(request).answer().status == 200, number
 
 
 FAULTS = {
@@ -501,9 +558,18 @@ def test_a_full_disk_under_the_records(policy, tmp_path):
     with open("/dev/full", "wb") as full, Bare(policy, tmp_path, stdout=full, stderr=subprocess.DEVNULL) as gateway:
         for _ in range(20):
             assert served(gateway.url)
-        dropped = lambda: metric(gateway.ask("GET", "/metrics").body.decode(), "fourways_access_records_dropped_total")
-        poll(lambda: dropped() >= 20, what="all are counted")
+        name = "fourways_access_records_dropped_total"
+        poll(lambda: metric(gateway.ask("GET", "/metrics").body.decode(), name) >= 20, what="all are counted")
         assert served(gateway.url)
+
+
+@pytest.mark.fault("e")
+def test_standard_streams_that_are_closed(policy, tmp_path):
+    """Records must not go to whatever connection has their number."""
+    with Bare(policy, tmp_path, preexec_fn=lambda: os.closerange(0, 3)) as gateway:
+        for _ in range(20):
+            assert served(gateway.url)
+        assert {os.readlink(f"/proc/{gateway.process.pid}/fd/{number}") for number in range(3)} == {"/dev/null"}
 
 
 @pytest.mark.fault("e")
