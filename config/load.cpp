@@ -2,16 +2,14 @@
 
 #include "config/digest.hpp"
 #include "config/draft.hpp"
+#include "config/file.hpp"
 
 #include <openssl/crypto.h>
 
 #include <algorithm>
 #include <array>
 #include <filesystem>
-#include <fstream>
-#include <iterator>
 #include <map>
-#include <sstream>
 #include <tuple>
 #include <unistd.h>
 
@@ -115,16 +113,13 @@ void hide_secrets(const settings& now)
 
 loaded load_file(const std::string& path, const environment& env, const overrides& flags)
 {
-    std::error_code error;
-    std::ifstream in(path, std::ios::binary);
-    if (std::filesystem::is_directory(path, error) || !in.is_open()) {
-        return std::unexpected(std::vector<problem>{
-            {.file = path, .line = 0, .path = {}, .text = "cannot be read; is it there, and is it a file?"}
-        });
+    auto text = read_file(path, longest_policy);
+    if (!text) {
+        return std::unexpected(
+            std::vector<problem>{{.file = path, .line = 0, .path = {}, .text = std::move(text).error()}}
+        );
     }
-    std::ostringstream text;
-    text << in.rdbuf();
-    return load_text(text.view(), path, env, flags);
+    return load_text(*text, path, env, flags);
 }
 
 loaded

@@ -1,10 +1,10 @@
 // `tokens:` and every other secret: from a variable or a file, never from the policy itself.
 #include "config/digest.hpp"
 #include "config/draft.hpp"
+#include "config/file.hpp"
 #include "config/keys.hpp"
 
 #include <algorithm>
-#include <fstream>
 
 namespace gw::config {
 namespace {
@@ -28,13 +28,12 @@ std::optional<secret_source> read_secret_file(const field& from, std::string_vie
     constexpr std::size_t most = 16U << 10U;
     secret_source made{.file = absolute(from.in(), path)};
 
-    std::ifstream in(made.file, std::ios::binary);
-    std::string text(most + 1, '\0');
-    if (!readable(made.file) || !in.read(text.data(), static_cast<std::streamsize>(text.size())).eof()) {
-        from.report("cannot read " + in_ticks(made.file) + ", or it is too long for a secret");
+    auto read = read_file(made.file, most);
+    if (!read) {
+        from.report("the file " + in_ticks(made.file) + " " + read.error());
         return std::nullopt;
     }
-    text.resize(static_cast<std::size_t>(in.gcount()));
+    std::string text = std::move(*read);
     if (text.ends_with('\n')) {
         text.pop_back();
         if (text.ends_with('\r')) {

@@ -4,8 +4,8 @@
 
 #include <algorithm>
 #include <filesystem>
-#include <fstream>
 #include <system_error>
+#include <unistd.h>
 #include <utility>
 
 namespace gw::config {
@@ -46,7 +46,7 @@ std::string absolute(const context& in, std::string_view path)
 bool readable(const std::string& path)
 {
     std::error_code error;
-    return !std::filesystem::is_directory(path, error) && std::ifstream(path).is_open();
+    return std::filesystem::is_regular_file(path, error) && ::access(path.c_str(), R_OK) == 0;
 }
 
 parsed<std::string> expand(std::string_view raw, const environment& env)

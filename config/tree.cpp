@@ -7,6 +7,7 @@
 #include <yaml-cpp/parser.h>
 
 #include <algorithm>
+#include <optional>
 #include <sstream>
 #include <unordered_map>
 #include <utility>
@@ -16,7 +17,6 @@ namespace {
 
 constexpr std::size_t deepest = 32;
 constexpr std::size_t most_nodes = 2'000'000;
-constexpr std::size_t most_bytes = 16U << 20U;
 
 // Thrown through yaml-cpp, which has no other way to be stopped; caught in read_tree.
 struct stop
@@ -26,18 +26,19 @@ struct stop
     bool maybe_variable = false; // an unquoted `${VAR}` may be why
 };
 
-bool is_utf8(std::string_view text)
+// Where the first byte stands that is no UTF-8, or is `also`; the size: there is none.
+std::size_t first_strange(std::string_view text, std::optional<char> also = std::nullopt)
 {
+    const char* const end = text.data() + text.size();
     const char* at = text.data();
-    const char* const end = at + text.size();
     while (at != end) {
         const std::size_t size = static_cast<unsigned char>(*at) < 0x80 ? 1 : wire::bytes::utf8_size(at, end);
-        if (size == 0) {
-            return false;
+        if (size == 0 || *at == also) {
+            break;
         }
         at += size;
     }
-    return true;
+    return static_cast<std::size_t>(at - text.data());
 }
 
 // Builds the tree from yaml-cpp's events. yaml-cpp's own Node keeps the last of two equal keys and says
@@ -69,7 +70,7 @@ public:
         const YAML::Mark& mark, const std::string& tag, YAML::anchor_t anchor, const std::string& value
     ) override
     {
-        if (!is_utf8(value)) { // it would go on into heads and JSON
+        if (first_strange(value) != value.size()) { // it would go on into heads and JSON
             throw stop{mark.line + 1, "bytes that are not UTF-8; save the file as UTF-8"};
         }
         add(mark,
@@ -296,12 +297,23 @@ std::string_view to_string(node::type value)
 tree read_tree(std::string_view yaml, std::string_view file_name)
 {
     tree made;
-    if (yaml.size() > most_bytes) {
+    const auto refuse = [&](int line, std::string text) {
         made.whole = false;
         made.problems.push_back(
-            {.file = std::string(file_name), .line = 0, .path = {}, .text = "larger than 16 MiB"}
+            {.file = std::string(file_name), .line = line, .path = {}, .text = std::move(text)}
         );
         return made;
+    };
+    if (yaml.size() > longest_policy) {
+        return refuse(0, "is larger than " + std::to_string(longest_policy) + " bytes");
+    }
+    if (const std::size_t at = first_strange(yaml, '\0'); at != yaml.size()) {
+        const auto line = std::count(yaml.begin(), yaml.begin() + static_cast<std::ptrdiff_t>(at), '\n') + 1;
+        return refuse(
+            static_cast<int>(line),
+            yaml[at] == '\0' ? "not YAML: a NUL byte stands here"
+                             : "bytes that are not UTF-8; save the file as UTF-8"
+        );
     }
     try {
         std::istringstream in{std::string(yaml)};

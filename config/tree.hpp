@@ -10,6 +10,8 @@
 
 namespace gw::config {
 
+constexpr std::size_t longest_policy = 16U << 20U; // bytes
+
 struct node
 {
     enum class type : std::uint8_t { null, scalar, sequence, map };

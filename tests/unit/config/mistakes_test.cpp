@@ -109,7 +109,7 @@ TEST(mistakes, alias_bombs_and_towers_are_refused_at_once)
     }
     EXPECT_THAT(
         sentences(load_text(std::string(20U << 20U, ' '), "big.yaml", fake_environment())),
-        testing::ElementsAre("big.yaml: larger than 16 MiB")
+        testing::ElementsAre("big.yaml: is larger than 16777216 bytes")
     );
 }
 
@@ -117,11 +117,11 @@ TEST(mistakes, a_missing_file_is_named)
 {
     EXPECT_THAT(
         sentences(load_file("/no/such/policy.yaml", fake_environment())),
-        testing::ElementsAre("/no/such/policy.yaml: cannot be read; is it there, and is it a file?")
+        testing::ElementsAre("/no/such/policy.yaml: cannot be read: No such file or directory")
     );
     EXPECT_THAT(
         sentences(load_file("/tmp", fake_environment())),
-        testing::ElementsAre(testing::HasSubstr("/tmp: cannot be read"))
+        testing::ElementsAre(testing::HasSubstr("/tmp: cannot be read: it is a directory"))
     );
 }
 
