@@ -4,9 +4,14 @@
 
 #include <boost/asio/ip/address.hpp>
 
-#include <memory>
+#include <condition_variable>
+#include <deque>
+#include <map>
+#include <mutex>
 #include <netdb.h>
+#include <signal.h>
 #include <sys/socket.h>
+#include <thread>
 
 namespace gw::net {
 namespace {
@@ -14,6 +19,8 @@ namespace {
 constexpr auto fresh_for = std::chrono::seconds(30);
 constexpr auto stale_for = std::chrono::hours(1);
 constexpr std::size_t most_names = 4096;
+constexpr int threads = 4;
+constexpr auto last_wait = std::chrono::seconds(1);
 
 // What a look-up hands back to the coroutine that waits for it. Shared, since either may go first.
 struct ticket
@@ -23,13 +30,83 @@ struct ticket
     std::optional<result<addresses>> got;
 };
 
+struct entry
+{
+    addresses last_good;
+    time_point looked_up{};
+    bool looking = false;
+    std::vector<std::function<void(const result<addresses>&)>> waiting; // called on a look-up thread
+};
+
 } // namespace
 
-resolver::resolver(lookup_fn lookup) : lookup_(std::move(lookup)) {}
+struct resolver::parts
+{
+    explicit parts(lookup_fn how) : lookup(std::move(how)) {}
+
+    const lookup_fn lookup;
+
+    std::mutex guard; // of all below
+    std::condition_variable changed;
+    std::map<std::string, entry> known;
+    std::deque<std::string> wanted;
+    std::size_t running = 0; // threads
+    bool over = false;
+
+    void work();
+};
+
+void resolver::parts::work()
+{
+    std::unique_lock lock(guard);
+    while (true) {
+        changed.wait(lock, [this] { return over || !wanted.empty(); });
+        if (over) {
+            break;
+        }
+        const std::string host = std::move(wanted.front());
+        wanted.pop_front();
+        lock.unlock();
+        const result<addresses> got = lookup(host);
+        lock.lock();
+        if (over) {
+            break; // who waited is gone
+        }
+        entry& mine = known[host];
+        mine.looking = false;
+        if (got && !got->empty()) {
+            mine.last_good = *got;
+            mine.looked_up = clock::now();
+        }
+        const auto waiting = std::exchange(mine.waiting, {});
+        for (const auto& each : waiting) {
+            each(got); // only posts
+        }
+    }
+    --running;
+    changed.notify_all();
+}
+
+resolver::resolver(lookup_fn lookup) : parts_(std::make_shared<parts>(std::move(lookup)))
+{
+    // Signals are for the threads that wait for them.
+    sigset_t all;
+    sigset_t before;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    for (int count = 0; count < threads; ++count) {
+        ++parts_->running;
+        std::thread([its = parts_] { its->work(); }).detach();
+    }
+    pthread_sigmask(SIG_SETMASK, &before, nullptr);
+}
 
 resolver::~resolver()
 {
-    threads_.join();
+    std::unique_lock lock(parts_->guard);
+    parts_->over = true;
+    parts_->changed.notify_all();
+    parts_->changed.wait_for(lock, last_wait, [this] { return parts_->running == 0; });
 }
 
 result<addresses> resolver::system_lookup(const std::string& host)
@@ -65,28 +142,6 @@ result<addresses> resolver::system_lookup(const std::string& host)
     return made;
 }
 
-void resolver::look(const std::string& host)
-{
-    asio::post(threads_, [this, host] {
-        result<addresses> got = lookup_(host);
-        std::vector<std::function<void(const result<addresses>&)>> waiting;
-        {
-            const std::lock_guard lock(guard_);
-            entry& mine = known_[host];
-            mine.looking = false;
-            if (got && !got->empty()) {
-                mine.last_good = *got;
-                mine.looked_up = clock::now();
-            }
-            waiting = std::move(mine.waiting);
-            mine.waiting.clear();
-        }
-        for (const auto& each : waiting) {
-            each(got);
-        }
-    });
-}
-
 task<result<addresses>> resolver::resolve(loop& on, std::string host, interrupt& stop)
 {
     error_code ec;
@@ -97,16 +152,21 @@ task<result<addresses>> resolver::resolve(loop& on, std::string host, interrupt&
 
     const auto mine = std::make_shared<ticket>(on);
     {
-        const std::lock_guard lock(guard_);
-        if (known_.size() > most_names) {
-            std::erase_if(known_, [](const auto& each) { return !each.second.looking; });
+        const std::lock_guard lock(parts_->guard);
+        auto& all = parts_->known;
+        if (all.size() > most_names) {
+            std::erase_if(all, [](const auto& each) { return !each.second.looking; });
         }
-        entry& known = known_[host];
+        entry& known = all[host];
+        const auto look = [this, &known, &host] {
+            known.looking = true;
+            parts_->wanted.push_back(host);
+            parts_->changed.notify_one();
+        };
         const auto age = clock::now() - known.looked_up;
         const bool usable = !known.last_good.empty() && age < stale_for;
         if (usable && age >= fresh_for && !known.looking) {
-            known.looking = true;
-            look(host);
+            look();
         }
         if (usable) {
             co_return known.last_good;
@@ -118,8 +178,7 @@ task<result<addresses>> resolver::resolve(loop& on, std::string host, interrupt&
             });
         });
         if (!known.looking) {
-            known.looking = true;
-            look(host);
+            look();
         }
     }
 

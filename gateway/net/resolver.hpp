@@ -9,11 +9,9 @@
 #include "net/task.hpp"
 
 #include <boost/asio/ip/address.hpp>
-#include <boost/asio/thread_pool.hpp>
 
 #include <functional>
-#include <map>
-#include <mutex>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -28,7 +26,11 @@ public:
         std::function<result<addresses>(const std::string& host)>; // blocking; tests inject their own
 
     explicit resolver(lookup_fn lookup = system_lookup);
+    // Waits for look-ups in progress, up to a second: a name server that hangs does not hold the exit. What
+    // it answers later is dropped.
     ~resolver();
+    resolver(const resolver&) = delete;
+    resolver& operator=(const resolver&) = delete;
 
     // Addresses of `host` (a name, or a literal address). Never empty.
     //   errors   unavailable (the name does not resolve; text names it), or the interrupt's reason
@@ -37,19 +39,8 @@ public:
     static result<addresses> system_lookup(const std::string& host);
 
 private:
-    struct entry
-    {
-        addresses last_good;
-        time_point looked_up{};
-        bool looking = false;
-        std::vector<std::function<void(const result<addresses>&)>> waiting; // called on a look-up thread
-    };
-    void look(const std::string& host);
-
-    lookup_fn lookup_;
-    std::mutex guard_;
-    std::map<std::string, entry> known_;
-    asio::thread_pool threads_{4};
+    struct parts; // outlives this while a look-up hangs
+    std::shared_ptr<parts> parts_;
 };
 
 // Loopback, private, link-local, unspecified or multicast: not where a name from outside may lead.

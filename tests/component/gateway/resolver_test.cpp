@@ -1,0 +1,112 @@
+// Names: one look-up for many who ask, and an exit that no name server holds.
+#include "net/loop.hpp"
+#include "net/resolver.hpp"
+
+#include <gtest/gtest.h>
+
+#include <atomic>
+#include <future>
+#include <memory>
+#include <optional>
+#include <thread>
+
+namespace gw::net {
+namespace {
+
+using namespace std::chrono_literals;
+
+// One core that asks.
+class asker
+{
+public:
+    asker() : thread_([this] { loop_.run(); }) {}
+    ~asker()
+    {
+        loop_.stop();
+        thread_.join();
+    }
+    asker(const asker&) = delete;
+    asker& operator=(const asker&) = delete;
+
+    std::future<result<addresses>> ask(resolver& names, interrupt& stop)
+    {
+        auto told = std::make_shared<std::promise<result<addresses>>>();
+        auto later = told->get_future();
+        loop_.post([this, told, &names, &stop] {
+            spawn(run(names, stop, *told), [told](const std::exception_ptr&) {});
+        });
+        return later;
+    }
+    void fire(interrupt& stop)
+    {
+        loop_.post([&stop] { stop.fire(code::client_gone); });
+    }
+
+private:
+    task<void> run(resolver& names, interrupt& stop, std::promise<result<addresses>>& told)
+    {
+        auto got = co_await names.resolve(loop_, "name.example", stop);
+        told.set_value(std::move(got));
+    }
+
+    loop loop_;
+    std::thread thread_;
+};
+
+TEST(Resolver, ManyAskAndOneLooks)
+{
+    std::promise<void> go;
+    const std::shared_future<void> allowed = go.get_future().share();
+    std::atomic<int> looks{0};
+    resolver names([&looks, allowed](const std::string&) -> result<addresses> {
+        ++looks;
+        allowed.wait();
+        return addresses{asio::ip::make_address("192.0.2.1")};
+    });
+    interrupt stop;
+    asker one;
+    asker two;
+    std::vector<std::future<result<addresses>>> all;
+    for (int i = 0; i < 20; ++i) {
+        all.push_back((i % 2 == 0 ? one : two).ask(names, stop));
+    }
+    go.set_value();
+    for (auto& each : all) {
+        const auto got = each.get();
+        ASSERT_TRUE(got);
+        EXPECT_EQ(got->front().to_string(), "192.0.2.1");
+    }
+    EXPECT_EQ(looks, 1);
+}
+
+TEST(Resolver, ANameServerThatHangsHoldsNeitherTheRequestNorTheExit)
+{
+    std::promise<void> go;
+    const std::shared_future<void> allowed = go.get_future().share();
+    std::promise<void> begun;
+    std::promise<void> ended;
+    auto names =
+        std::make_optional<resolver>([&begun, &ended, allowed](const std::string&) -> result<addresses> {
+            begun.set_value();
+            allowed.wait();
+            ended.set_value();
+            return addresses{asio::ip::make_address("192.0.2.1")};
+        });
+    interrupt stop;
+    asker one;
+    auto asked = one.ask(*names, stop);
+    begun.get_future().wait();
+    one.fire(stop);
+    const auto got = asked.get();
+    ASSERT_FALSE(got);
+    EXPECT_EQ(got.error().what, code::client_gone);
+
+    const auto before = clock::now();
+    names.reset();
+    EXPECT_LT(clock::now() - before, 20s);
+    go.set_value(); // what it says now is nobody's
+    ended.get_future().wait();
+}
+
+} // namespace
+} // namespace gw::net
