@@ -258,6 +258,10 @@ void core::step(const worker_ptr& w)
         }
         break;
     }
+    case life::deed::strike:
+        tell(severity::warning, *w, "worker does not end and is killed");
+        w->running->strike();
+        break;
     case life::deed::kill:
         tell(severity::error, *w, "worker's launcher does not end, so both are killed");
         w->running->kill();
@@ -385,6 +389,18 @@ void core::keep(std::vector<recipe> named)
             }
             step(w);
             forget_if_gone(w);
+        }
+    });
+}
+
+void core::kill()
+{
+    post([this] {
+        for (const worker_ptr& w : workers_) {
+            if (w->running) {
+                tell(severity::warning, *w, "worker is killed: the gateway stops now");
+                w->running->strike();
+            }
         }
     });
 }

@@ -42,6 +42,7 @@ public:
     core(log_fn log, std::string executable, const rhythm& times);
     void start();
     void stop(); // any thread but its own; waits
+    void kill(); // any thread
 
     // Any thread.
     void ensure(recipe wanted, supervisor::answer_fn then);

@@ -103,7 +103,11 @@ life::order life::advance(time_point now)
             killed_ = true;
             return {.what = deed::kill};
         }
-        return {.again = since_ + how_.stop_timeout + kill_margin};
+        if (strike_at_ && now >= *strike_at_) {
+            strike_at_.reset();
+            return {.what = deed::strike, .again = since_ + how_.stop_timeout + kill_margin};
+        }
+        return {.again = strike_at_.value_or(since_ + how_.stop_timeout + kill_margin)};
     }
     return {};
 }
@@ -113,7 +117,13 @@ life::order life::stop(time_point now, reason why)
     state_ = state::stopping;
     condemned_ = false;
     since_ = now;
-    return {.what = deed::stop, .why = why, .again = now + how_.stop_timeout + kill_margin};
+    strike_at_.reset();
+    if (why == reason::condemned && condemned_time < how_.stop_timeout) {
+        strike_at_ = now + condemned_time;
+    }
+    return {
+        .what = deed::stop, .why = why, .again = strike_at_.value_or(now + how_.stop_timeout + kill_margin)
+    };
 }
 
 void life::launched(ready_worker where, time_point now)

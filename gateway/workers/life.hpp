@@ -49,11 +49,13 @@ public:
     static constexpr milliseconds retirement{30'000};   // what a retired worker has for its last requests
     static constexpr milliseconds retired_silence{500}; // and how long it idles before it goes
     static constexpr milliseconds kill_margin{3'000};   // over stop_timeout: then its launcher is stuck, too
+    static constexpr milliseconds condemned_time{2'000
+    }; // one that does not do its work has no more after SIGTERM
     static constexpr int port_tries = 3;
 
     enum class state : std::uint8_t { stopped, starting, ready, stopping };
     enum class answer : std::uint8_t { ready, wait, backing_off, down, removed, closed };
-    enum class deed : std::uint8_t { nothing, start, stop, kill };
+    enum class deed : std::uint8_t { nothing, start, stop, strike, kill };
     enum class reason : std::uint8_t { none, idle, slow_start, condemned, retired, closed };
 
     explicit life(const tunables& how) : how_(how) {}
@@ -70,7 +72,8 @@ public:
     [[nodiscard]] milliseconds try_again_in(time_point now) const;
 
     // What to do now, and when to ask again unless something happens before. Each deed is told once: `start`
-    // is to be answered by launched() or ended(), `stop` and `kill` by ended().
+    // is to be answered by launched() or ended(), the others by ended(). `stop` asks; `strike` kills the
+    // worker, `kill` its launcher too.
     struct order
     {
         deed what = deed::nothing;
@@ -124,7 +127,8 @@ private:
     bool closed_ = false;
     bool condemned_ = false; // ready no longer, `stop` not yet told
     bool killed_ = false;
-    time_point since_; // of starting, ready (or its last request's end) and stopping
+    std::optional<time_point> strike_at_; // stopping, and condemned
+    time_point since_;                    // of starting, ready (or its last request's end) and stopping
     time_point ready_at_;
     std::optional<time_point> retired_since_;
     std::size_t in_flight_ = 0; // of this generation

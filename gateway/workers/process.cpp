@@ -91,6 +91,12 @@ void process::stop()
     control_.shutdown(asio::local::stream_protocol::socket::shutdown_send, ignored);
 }
 
+void process::strike()
+{
+    // Before the launcher has told who the worker is there is nothing to clear up.
+    ::kill(worker_ > 0 ? -worker_ : launcher_, SIGKILL);
+}
+
 void process::kill()
 {
     ::kill(launcher_, SIGKILL);

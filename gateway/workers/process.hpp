@@ -52,6 +52,8 @@ public:
 
     // SIGTERM, SIGKILL after the stop_timeout: the launcher sees to it. No more questions.
     void stop();
+    // SIGKILL to the worker: its launcher clears up and ends.
+    void strike();
     // SIGKILL to both, when the launcher does not do what it is there for.
     void kill();
 

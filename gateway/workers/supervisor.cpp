@@ -72,6 +72,11 @@ void supervisor::keep(const config::settings& now)
     core_->keep(std::move(named));
 }
 
+void supervisor::kill()
+{
+    core_->kill();
+}
+
 void supervisor::stop()
 {
     core_->stop();

@@ -123,6 +123,9 @@ public:
     // with the same upstream and model starts only after they have exited.
     void keep(const config::settings& now);
 
+    // SIGKILL to all that run: for a stop that has no time.
+    void kill();
+
     // Ends all: SIGTERM, SIGKILL after their stop_timeout; returns when none is left. May be called again.
     // REQUIRES not on the supervisor's own thread
     void stop();

@@ -289,10 +289,20 @@ TEST(life, a_condemned_one_serves_nobody_and_counts_one_crash)
     const life::order told = s.step();
     EXPECT_EQ(told.what, deed::stop);
     EXPECT_EQ(told.why, reason::condemned);
+    EXPECT_EQ(told.again, s.now + life::condemned_time) << "not the time that others have to stop";
     EXPECT_EQ(s.want(), wait);
     EXPECT_FALSE(s.it.ended(s.now, false));
     EXPECT_EQ(s.it.crashes(), 1U);
     EXPECT_EQ(s.step().again, s.now + 100ms);
+
+    story deaf; // to SIGTERM
+    deaf.start_and_be_ready();
+    EXPECT_TRUE(deaf.it.condemn(1, deaf.now));
+    EXPECT_EQ(deaf.step().what, deed::stop);
+    deaf.pass(life::condemned_time);
+    EXPECT_EQ(deaf.step().what, deed::strike);
+    EXPECT_EQ(deaf.step().again, deaf.now + 5s + life::kill_margin - life::condemned_time)
+        << "for its launcher";
 
     story died; // by itself, before it could be told
     died.start_and_be_ready();
