@@ -50,6 +50,7 @@ inline constexpr auto limits = std::to_array<name>({
     "write_timeout",
     "connections",
     "connections_per_client",
+    "pre_stop",
     "drain",
     "waiting_comment",
 });

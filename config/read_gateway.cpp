@@ -242,6 +242,7 @@ void read_limits(const field& from, draft& into)
     map.duration("write_timeout", to.write_timeout);
     map.count("connections", to.connections, 1, 10'000'000);
     map.count("connections_per_client", to.connections_per_client, 1, 10'000'000);
+    map.duration("pre_stop", to.pre_stop, std::chrono::milliseconds(0));
     map.duration("drain", to.drain, std::chrono::milliseconds(0));
     map.duration("waiting_comment", to.waiting_comment);
     if (to.header_bytes < to.target_bytes) {

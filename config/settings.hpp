@@ -187,7 +187,8 @@ struct limits
     std::chrono::milliseconds write_timeout{60'000}; // a client that does not read
     std::size_t connections = 0; // of all clients; 0: 4096, or half of the files the process may open
     std::size_t connections_per_client = 256; // of one key, or of one address when nobody has a key
-    std::chrono::milliseconds drain{30'000};
+    std::chrono::milliseconds pre_stop{0};    // after SIGTERM /ready says 503, the listeners stay open
+    std::chrono::milliseconds drain{30'000};  // then, for what is in flight
     std::chrono::milliseconds waiting_comment{15'000}; // `: waiting` to a streaming client
 };
 
@@ -197,6 +198,7 @@ struct spool
     std::uint64_t memory_per_body = 256 * 1024;
     std::uint64_t memory = 64ULL << 20U;
     std::uint64_t disk = 4ULL << 30U;
+    friend bool operator==(const spool&, const spool&) = default;
 };
 
 // Lets a map of strings be searched by string_view.

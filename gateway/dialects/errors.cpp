@@ -97,6 +97,8 @@ constexpr std::string_view sentence_of(code value)
                "and `ca_file`.";
     case code::internal:
         return "The gateway failed on this request. Try again; the request id helps to find it in the log.";
+    case code::stopping:
+        return "The gateway is being stopped and ended this request before it was done. Send it again.";
     case code::client_gone:
         return "The client went away before the answer.";
     }

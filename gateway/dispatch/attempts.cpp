@@ -492,7 +492,7 @@ void attempts::told(const verdict& what, time_point now, wall_time wall)
     here.last = std::move(is);
 }
 
-void attempts::left(time_point now)
+void attempts::left(time_point now, reason why)
 {
     over_ = true;
     leave_queues();
@@ -501,7 +501,7 @@ void attempts::left(time_point now)
         now_.reset();
         standing_.give_back(subject_of(done.candidate, done.with), done.probe);
         settle(done, now);
-        story_.back().skipped = reason::client_gone;
+        story_.back().skipped = why;
     }
 }
 

@@ -111,7 +111,8 @@ public:
     // already.
     void told(const verdict& what, time_point now, wall_time wall);
 
-    void left(time_point now);        // the client went away
+    // The client went away, or the gateway stops: nobody's failure, and the end.
+    void left(time_point now, reason why = reason::client_gone);
     void out_of_time(time_point now); // the request's deadline ended the attempt: nobody's failure
 
     void body_arrived() { body_whole_ = true; } // it is whole now: this request may be a probe

@@ -23,6 +23,7 @@
 #include <string>
 #include <string_view>
 #include <unordered_map>
+#include <unordered_set>
 #include <vector>
 
 namespace gw::dispatch {
@@ -38,6 +39,7 @@ struct snapshot
     std::unordered_map<const config::upstream*, upstream::peer> peers; // workers: without a port
     // What may not come back from each: the tokens of every upstream of the same origin.
     std::unordered_map<const config::upstream*, std::shared_ptr<const secret_set>> secrets;
+    std::shared_ptr<const std::unordered_set<std::string>> bases; // of all peers
     std::vector<std::shared_ptr<boost::asio::ssl::context>>
         listener_tls; // by position in policy->listen; null: clear text
 };

@@ -32,6 +32,13 @@ adapters::wall_time wall()
     return std::chrono::system_clock::now();
 }
 
+// A worker that says so is broken, whatever it was asked.
+bool is_garbage(code what)
+{
+    return what == code::bad_framing || what == code::bad_chunk || what == code::bad_version ||
+           what == code::header_too_large;
+}
+
 // What an action in the wrong place means: an adapter's own fault, never the upstream's.
 verdict misuse(const char* what)
 {
@@ -75,9 +82,8 @@ net::task<result<adapters::answer_head>> dispatched::begin(net::time_point deadl
     machine_.set_deadline(deadline);
     while (true) {
         if (stop_.fired()) {
-            if (stop_.why() == code::client_gone) {
-                machine_.left(net::clock::now());
-                co_return std::unexpected(failure{.what = code::client_gone, .from = origin::client});
+            if (abandoned()) {
+                co_return abandon(net::clock::now());
             }
             machine_.out_of_time(net::clock::now()); // also while nothing is in progress
         }
@@ -93,7 +99,7 @@ net::task<result<adapters::answer_head>> dispatched::begin(net::time_point deadl
             if (wait->body && !body_.whole()) {
                 auto whole = co_await body_.wait_whole();
                 if (!whole) {
-                    machine_.left(net::clock::now());
+                    leave(net::clock::now());
                     co_return fail(whole);
                 }
                 machine_.body_arrived();
@@ -125,7 +131,7 @@ net::task<result<adapters::answer_head>> dispatched::begin(net::time_point deadl
         count_bytes();
         mode_ = mode::none;
         if (client_fault_) {
-            machine_.left(now);
+            leave(now);
             co_return std::unexpected(*client_fault_);
         }
         if (stop_.fired()) {
@@ -490,6 +496,9 @@ net::task<std::optional<verdict>> dispatched::read_whole()
         }
         auto fed = scanner.feed(*bytes);
         if (!fed) {
+            if (worker_ && fed.error().what == code::body_too_large) {
+                replace_worker("answers without end");
+            }
             co_return not_json(fed.error());
         }
         if (!document_ && text_.size() + bytes->size() > longest_text) {
@@ -692,9 +701,8 @@ net::task<result<dispatched::block>> dispatched::next()
         const auto now = net::clock::now();
         count_bytes();
         told_ = true;
-        if (stop_.fired() && stop_.why() == code::client_gone) { // held against nobody
-            machine_.left(now);
-            return std::unexpected(failure{.what = code::client_gone, .from = origin::client});
+        if (abandoned()) {
+            return abandon(now);
         }
         if (stop_.fired()) {
             machine_.out_of_time(now);
@@ -734,6 +742,16 @@ net::task<result<dispatched::block>> dispatched::next()
             if (passed.leaked) {
                 co_return broke(leaked());
             }
+            const auto& limits = now_->policy->limits;
+            if (worker_ && exchange_->bytes_received() > limits.payload_bytes / 3 * 4 + limits.json_bytes) {
+                replace_worker("answers without end");
+                co_return broke({
+                    .what = outcome::unavailable,
+                    .where = scope::model_task,
+                    .status = status_,
+                    .text = "the worker's answer is longer than `limits.payload_bytes`",
+                });
+            }
             if (bytes->empty()) {
                 ended_ = true;
                 auto act = talk_->step(adapters::event::end{}, net::clock::now(), wall());
@@ -769,6 +787,21 @@ net::task<result<dispatched::block>> dispatched::next()
     co_return block{};
 }
 
+void dispatched::leave(net::time_point now)
+{
+    const bool stopping = stop_.fired() && stop_.why() == code::stopping;
+    machine_.left(now, stopping ? reason::stopping : reason::client_gone);
+}
+
+std::unexpected<failure> dispatched::abandon(net::time_point now)
+{
+    leave(now);
+    const code why = stop_.why();
+    return std::unexpected(
+        failure{.what = why, .from = why == code::client_gone ? origin::client : origin::gateway}
+    );
+}
+
 bool dispatched::all_buffered() const
 {
     return mode_ == mode::raw && exchange_ && exchange_->complete();
@@ -799,8 +832,8 @@ net::task<void> dispatched::finish(telemetry::access_record& record)
     out_.reset();
     count_bytes();
     if (begun_ && !told_) {
-        if (stop_.fired() && stop_.why() == code::client_gone) {
-            machine_.left(now);
+        if (abandoned()) {
+            leave(now);
         } else {
             verdict good = talk_->accepted(); // it may carry a cooldown: RateLimit with nothing left
             good.status = status_;
@@ -863,15 +896,25 @@ verdict dispatched::lost(const failure& what)
 {
     if (what.from == origin::client) {
         client_fault_ = what;
-    } else if (worker_ && !stop_.fired()) {
-        // The supervisor looks whether it lives.
-        here_.all.workers.lost(*target_.to, target_.model, worker_.where().generation);
+    } else if (worker_ && !abandoned()) {
+        if (is_garbage(what.what)) {
+            replace_worker("answers what is no HTTP: " + what.text);
+        } else {
+            // Refused, reset, or out of time (the request's deadline too): the supervisor looks whether it
+            // lives.
+            here_.all.workers.lost(*target_.to, target_.model, worker_.where().generation);
+        }
     }
     verdict made = classify_transport(what, connected_, exchange_ && exchange_->wrote_any());
     if (made.status == 0) {
         made.status = status_;
     }
     return made;
+}
+
+void dispatched::replace_worker(std::string why)
+{
+    here_.all.workers.replace(*target_.to, target_.model, worker_.where().generation, std::move(why));
 }
 
 bool dispatched::leaks(std::string_view bytes) const

@@ -52,7 +52,7 @@ public:
     dispatched& operator=(const dispatched&) = delete;
 
     // Tries candidates until one gives first content.
-    //   errors   the most hopeful last answer, or the interrupt's reason (client_gone)
+    //   errors   the most hopeful last answer, or the interrupt's reason (client_gone, stopping)
     [[nodiscard]] net::task<result<adapters::answer_head>> begin(net::time_point deadline);
 
     // The next bytes of the answer, valid until the next call; of size 0: it is complete.
@@ -88,8 +88,13 @@ private:
     [[nodiscard]] net::task<void> room_in(payloads::replay& log);
     [[nodiscard]] net::task<void> pause(net::time_point until); // or until wake() or the interrupt
     [[nodiscard]] net::task<void> end_exchange();
+    // The client left, or the gateway stops: the end, and held against nobody.
+    [[nodiscard]] bool abandoned() const { return stop_.fired() && stop_.why() != code::timeout; }
+    [[nodiscard]] std::unexpected<failure> abandon(net::time_point now);
+    void leave(net::time_point now);
     void count_bytes(); // of the attempt in progress, into its line of the story
     [[nodiscard]] verdict lost(const failure& what);
+    void replace_worker(std::string why); // it answers garbage, or without end
     [[nodiscard]] bool leaks(std::string_view bytes) const;
     [[nodiscard]] bool leaks(const verdict& why) const;
     [[nodiscard]] verdict leaked();

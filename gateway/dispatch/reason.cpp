@@ -35,6 +35,8 @@ std::string_view to_string(reason value)
         return "timeout";
     case reason::client_gone:
         return "client_gone";
+    case reason::stopping:
+        return "stopping";
     }
     return "cooling";
 }

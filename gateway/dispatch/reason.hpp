@@ -26,6 +26,7 @@ enum class reason : std::uint8_t {
     unavailable,
     timeout,
     client_gone, // the client left meanwhile
+    stopping,    // the gateway was stopped meanwhile
 };
 
 [[nodiscard]] std::string_view to_string(reason value);

@@ -31,6 +31,8 @@ std::string new_request_id(std::mt19937_64& random)
     return {text.data(), 32};
 }
 
+constexpr std::chrono::milliseconds stop_stall{500}; // for the last words to a client, when the gateway stops
+
 double ms_since(net::time_point began, net::time_point now)
 {
     return std::chrono::duration<double, std::milli>(now - began).count();
@@ -393,8 +395,18 @@ bool request_run::has_body() const
 
 net::task<void> request_run::refuse(failure why)
 {
-    record_.error = to_string(why.what);
     co_await stop_waiting(); // one writer at a time
+    if (stop_.fired() && stop_.why() == code::stopping) {
+        why = {.what = code::stopping}; // also when it was noticed by a write that was given up
+    }
+    record_.error = to_string(why.what);
+    if (why.what == code::stopping) {
+        why.what = code::overloaded;
+        why.text = "the gateway is being stopped and ended this request before it was done; send it again";
+        why.retry_after = std::chrono::seconds(1);
+        why.close = true;
+        out_.stall(stop_stall);
+    }
     close_ = close_ || why.close || (body_ ? body_->unread() : has_body());
     if (why.what == code::internal) {
         ++here_.metrics.internal_errors;
@@ -411,7 +423,7 @@ net::task<void> request_run::refuse(failure why)
             "the request's deadline is over; `fallback.deadline` in the policy or x-fourways-timeout sets it";
     }
 
-    if (committed_ || out_.sent_head()) {
+    if (committed_ || out_.begun()) {
         // The 200 is out. A stream gets one error event; everything else is cut, so that nobody takes it for
         // whole.
         if (out_.framing() != body_length::sized && asked_.stream && !out_.finished()) {

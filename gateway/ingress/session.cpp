@@ -5,12 +5,18 @@
 
 #include <boost/asio/error.hpp>
 
+#include <algorithm>
+
 namespace gw::ingress {
 namespace {
 
 constexpr auto linger_time = std::chrono::seconds(2);
 constexpr auto goodbye_time = std::chrono::seconds(2); // for the handshake of one that is turned away
 constexpr std::uint64_t linger_bytes = 16ULL << 20U;
+// While the gateway drains, a connection is closed once it has idled for so long: a request that was on its
+// way when the drain began is answered still.
+constexpr auto last_chance = std::chrono::milliseconds(200);
+constexpr auto cut_linger = std::chrono::milliseconds(200); // the drain limit is over
 
 failure slow_head()
 {
@@ -36,16 +42,18 @@ public:
     net::task<void> run(std::optional<failure> refused);
     void end_when_idle()
     {
+        ending_ = true;
         if (idle_) {
-            wire_.cancel();
+            wire_.read_until(std::max(net::clock::now(), idle_since_ + last_chance));
         }
     }
     void abort()
     {
-        wire_.close();
+        ending_ = cut_ = true;
         if (client_.running != nullptr) {
-            client_.running->fire(code::client_gone);
+            client_.running->fire(code::stopping);
         }
+        wire_.cancel(); // whatever waits for this client
     }
 
 private:
@@ -60,7 +68,10 @@ private:
     net::stream wire_;
     net::reader in_;
     client_side client_;
-    bool idle_ = false;
+    bool idle_ = false; // waits for a request's first byte
+    net::time_point idle_since_{};
+    bool ending_ = false; // the gateway drains
+    bool cut_ = false;    // the drain limit is over
 };
 
 net::task<result<std::size_t>> session::parts::next_head()
@@ -69,8 +80,13 @@ net::task<result<std::size_t>> session::parts::next_head()
     const auto& limits = now->policy->limits;
     const wire::head_limits bounds{limits.header_bytes, limits.header_fields, limits.target_bytes};
     bool begun = !in_.empty();
+    bool looked = false;
     idle_ = !begun;
-    wire_.read_until(net::clock::now() + (begun ? limits.header_timeout : limits.idle_timeout));
+    idle_since_ = net::clock::now();
+    const std::chrono::milliseconds patience = begun     ? limits.header_timeout
+                                               : ending_ ? last_chance
+                                                         : limits.idle_timeout;
+    wire_.read_until(idle_since_ + patience);
     while (true) {
         if (!in_.empty()) {
             auto scanned = wire::scan_request_head(in_.data(), bounds, client_.head);
@@ -83,10 +99,17 @@ net::task<result<std::size_t>> session::parts::next_head()
                 co_return **scanned;
             }
         }
-        if (here_.draining && in_.empty()) {
+        if (cut_) {
             co_return std::size_t{0};
         }
         const net::error_code ec = co_await in_.more();
+        if (ec == net::asio::error::timed_out && in_.empty() && !looked && !wire_.silent()) {
+            // Just as we meant to close, something came: to close now would answer a request with a reset.
+            looked = true;
+            in_.clear_timeout();
+            wire_.read_until(net::clock::now() + limits.header_timeout);
+            continue;
+        }
         if (ec) {
             idle_ = false;
             if (ec == net::asio::error::timed_out && !in_.empty()) {
@@ -108,7 +131,7 @@ net::task<void> session::parts::linger(net::stream::ending how)
     co_await wire_.end_send(how);
     wire_.write_until(net::never);
     in_.clear_timeout();
-    wire_.read_until(net::clock::now() + linger_time);
+    wire_.read_until(net::clock::now() + (cut_ ? cut_linger : linger_time));
     std::uint64_t dropped = 0;
     while (dropped < linger_bytes) {
         in_.consume(in_.data().size());

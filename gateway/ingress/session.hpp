@@ -14,7 +14,7 @@
 
 namespace gw::ingress {
 
-// What the listener needs to end sessions: those that idle are closed at once, the others after their
+// What the listener needs to end sessions: those that idle are closed in a moment, the others after their
 // request.
 class session
     : public boost::intrusive::list_base_hook<boost::intrusive::link_mode<boost::intrusive::auto_unlink>>
@@ -30,8 +30,9 @@ public:
     // ends.
     [[nodiscard]] net::task<void> turn_away(failure why);
 
-    void end_when_idle(); // the gateway drains
-    void abort();         // the drain limit is over
+    void
+    end_when_idle(); // the gateway drains: the next answer is the last one, if another request comes at all
+    void abort();    // the drain limit is over: a request in progress ends now, a stream with an error event
 
 private:
     class parts;

@@ -53,6 +53,9 @@ net::task<result<void>> writer::put(std::string_view first, std::string_view sec
         co_return result<void>{};
     }
 
+    if (broken_) {
+        co_return std::unexpected(failure{.what = code::client_gone, .from = origin::client, .close = true});
+    }
     std::size_t total = 0;
     for (std::size_t i = 0; i < count; ++i) {
         total += out[i].size();
@@ -81,6 +84,7 @@ net::task<result<void>> writer::put(std::string_view first, std::string_view sec
         sent += bytes;
     }
     if (ec) {
+        broken_ = true;
         co_return std::unexpected(failure{
             .what = code::client_gone,
             .from = origin::client,

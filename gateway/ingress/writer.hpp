@@ -22,6 +22,8 @@ public:
     // The head goes out with the first bytes of the body, in one write.
     void begin(const reply_head& head);
     [[nodiscard]] bool begun() const { return begun_; }
+    // From now on a client that does not read is given up after this time.
+    void stall(std::chrono::milliseconds limit) { stall_ = limit; }
     [[nodiscard]] net::task<result<void>> write(std::string_view first, std::string_view second = {});
     // The last bytes; for a chunked body its end too.
     [[nodiscard]] net::task<result<void>> finish(std::string_view first = {}, std::string_view second = {});
@@ -45,6 +47,7 @@ private:
     bool sent_head_ = false;
     bool finished_ = false;
     bool close_ = false;
+    bool broken_ = false; // a write ended in the middle of something
     int status_ = 0;
     std::uint64_t bytes_ = 0;
     net::time_point first_byte_{};

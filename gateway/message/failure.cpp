@@ -82,6 +82,8 @@ constexpr row row_of(code value)
         return {"upstream_tls", 502};
     case code::internal:
         return {"internal", 500};
+    case code::stopping:
+        return {"stopping", 429};
     case code::client_gone:
         return {"client_gone", 499};
     }

@@ -52,6 +52,7 @@ enum class code {
     upstream_tls,
     internal,
 
+    stopping,    // the gateway's drain is over; told as `overloaded`, recorded as what it is
     client_gone, // never rendered: nobody is there to read it; recorded as 499
 };
 

@@ -234,6 +234,10 @@ result<std::shared_ptr<ssl::context>> server_context(const std::string& certific
     harden(made->native_handle());
     SSL_CTX_set_alpn_select_cb(made->native_handle(), &select_http11, nullptr);
     error_code ec;
+    // A key with a passphrase is an error: nobody is asked at a terminal.
+    made->set_password_callback(
+        [](std::size_t, ssl::context::password_purpose) { return std::string(); }, ec
+    );
     made->use_certificate_chain_file(certificate, ec);
     if (ec) {
         return broken("tls.certificate " + certificate + " cannot be used (a PEM chain is expected)", ec);

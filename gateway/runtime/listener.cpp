@@ -8,6 +8,9 @@
 #include <boost/asio/ip/v6_only.hpp>
 
 #include <algorithm>
+#include <array>
+#include <linux/filter.h>
+#include <sstream>
 #include <sys/socket.h>
 
 namespace gw::runtime {
@@ -15,6 +18,9 @@ namespace {
 
 // Boost 1.81 has no public option for it.
 using reuse_port = net::asio::detail::socket_option::boolean<SOL_SOCKET, SO_REUSEPORT>;
+
+// What a handshake that has begun may take to be finished, after the drain began.
+constexpr auto handshakes = std::chrono::milliseconds(100);
 
 std::unexpected<failure> cannot(const std::string& where, const net::error_code& ec)
 {
@@ -28,7 +34,9 @@ std::unexpected<failure> cannot(const std::string& where, const net::error_code&
 
 result<net::tcp_acceptor> open(net::loop& on, const net::tcp::endpoint& at, bool first)
 {
-    const std::string where = at.address().to_string() + ":" + std::to_string(at.port());
+    std::ostringstream where_text;
+    where_text << at; // an IPv6 address in brackets
+    const std::string where = where_text.str();
     net::tcp_acceptor made(on.io);
     net::error_code ec;
     made.open(at.protocol(), ec);
@@ -54,6 +62,23 @@ result<net::tcp_acceptor> open(net::loop& on, const net::tcp::endpoint& at, bool
         return cannot(where, ec);
     }
     return made;
+}
+
+// From now on the kernel drops SYNs to this listener, while handshakes that have begun are finished: a filter
+// of four instructions over the TCP header. Who tries meanwhile tries again a second later, and is refused.
+bool hear_no_new(net::tcp_acceptor& on)
+{
+    static constexpr std::uint16_t flags_at = 13; // of the TCP header
+    static constexpr std::uint32_t syn = 0x02;
+    static constexpr std::uint32_t everything = 0xFFFFFFFF;
+    std::array<sock_filter, 4> code{{
+        {BPF_LD | BPF_B | BPF_ABS, 0, 0, flags_at},
+        {BPF_JMP | BPF_JSET | BPF_K, 0, 1, syn},
+        {BPF_RET | BPF_K, 0, 0, 0},
+        {BPF_RET | BPF_K, 0, 0, everything},
+    }};
+    const sock_fprog program{.len = code.size(), .filter = code.data()};
+    return ::setsockopt(on.native_handle(), SOL_SOCKET, SO_ATTACH_FILTER, &program, sizeof program) == 0;
 }
 
 } // namespace
@@ -143,6 +168,9 @@ void listener::take(net::tcp_socket socket)
     auto tls = position_ < contexts.size() ? contexts[position_] : nullptr;
     auto one = std::make_unique<ingress::session>(here_, std::move(socket), std::move(tls));
     sessions_.push_back(*one);
+    if (draining_) {
+        one->end_when_idle();
+    }
     net::spawn(serve_one(std::move(one), admitted), [this, admitted](const std::exception_ptr& error) {
         if (error) {
             telemetry::log(telemetry::level::error, "a session ended by an exception");
@@ -180,9 +208,7 @@ void listener::ended(bool admitted)
         --turned_away_;
     }
     if (draining_) {
-        if (open_ == 0 && drained_) {
-            std::exchange(drained_, nullptr)();
-        }
+        tell_if_drained();
         return;
     }
     accept();
@@ -192,28 +218,61 @@ void listener::drain(std::function<void()> done)
 {
     drained_ = std::move(done);
     draining_ = true;
-    net::error_code ec;
-    acceptor_.cancel(ec);
-    // What the kernel has accepted for us already is served.
-    while (true) {
-        net::tcp_socket socket(here_.loop.io);
-        acceptor_.accept(socket, ec);
-        if (ec) {
-            break;
-        }
-        take(std::move(socket));
-    }
-    acceptor_.close(ec);
+    net::error_code ignored;
+    acceptor_.cancel(ignored);
+    retry_.cancel();
+    // Whoever the kernel has told that it is connected is served: closing a listener resets those in its
+    // queue, also one that got there a moment after the last accept().
+    const bool quiet = hear_no_new(acceptor_);
+    empty_queue();
     for (auto& each : sessions_) {
         each.end_when_idle();
     }
-    if (open_ == 0 && drained_) {
+    if (!quiet) {
+        close_acceptor();
+        return;
+    }
+    retry_.expires_after(handshakes);
+    retry_.async_wait([this](net::error_code stopped) {
+        if (!stopped) {
+            empty_queue();
+            close_acceptor();
+        }
+    });
+}
+
+void listener::empty_queue()
+{
+    net::error_code ec;
+    while (acceptor_.is_open()) {
+        net::tcp_socket socket(here_.loop.io);
+        acceptor_.accept(socket, ec);
+        if (ec) {
+            return;
+        }
+        take(std::move(socket));
+    }
+}
+
+void listener::close_acceptor()
+{
+    net::error_code ignored;
+    acceptor_.close(ignored);
+    tell_if_drained();
+}
+
+void listener::tell_if_drained()
+{
+    if (open_ == 0 && !acceptor_.is_open() && drained_) {
         std::exchange(drained_, nullptr)();
     }
 }
 
 void listener::abort()
 {
+    retry_.cancel();
+    empty_queue();
+    close_acceptor();
     for (auto& each : sessions_) {
         each.abort();
     }

@@ -28,10 +28,10 @@ public:
     listener(dispatch::core& here, net::tcp_acceptor acceptor, std::size_t position);
 
     void start();
-    // Accepts what is queued already, then closes; sessions end when they idle. `done` is called when none is
-    // left.
+    // Takes no new connection, accepts what is queued or half open already, then closes; sessions end when
+    // they idle. `done` is called when none is left.
     void drain(std::function<void()> done);
-    void abort(); // cuts what is left
+    void abort(); // after drain(): ends what is left now, each session with its last words
     [[nodiscard]] std::size_t open() const { return open_; }
 
 private:
@@ -40,6 +40,9 @@ private:
     [[nodiscard]] net::task<void> serve_one(std::unique_ptr<ingress::session> one, bool admitted);
     void ended(bool admitted);
     void pause(const net::error_code& why);
+    void empty_queue();
+    void close_acceptor();
+    void tell_if_drained();
 
     dispatch::core& here_;
     net::tcp_acceptor acceptor_;

@@ -6,6 +6,7 @@
 #include "runtime/admin.hpp"
 #include "runtime/descriptors.hpp"
 #include "runtime/listener.hpp"
+#include "runtime/reload.hpp"
 #include "runtime/watch.hpp"
 #include "telemetry/log.hpp"
 #include "wire/json_text.hpp"
@@ -44,6 +45,16 @@ void worker_line(workers::severity how, std::string_view text, const workers::lo
                      : how == workers::severity::warning ? level::warning
                                                          : level::info;
     log(as, text, fields);
+}
+
+std::string url_of(std::string_view scheme, const std::string& host, std::uint16_t port)
+{
+    const bool literal_v6 = host.find(':') != std::string::npos;
+    std::string made(scheme);
+    made += literal_v6 ? "://[" : "://";
+    made += host;
+    made += literal_v6 ? "]:" : ":";
+    return made + std::to_string(port);
 }
 
 // One core with its thread and its listeners.
@@ -86,11 +97,14 @@ private:
     void publish(const std::shared_ptr<const dispatch::snapshot>& next);
     void allow_connections();
     void drain();
+    void close_listeners();
     void cut(std::string_view why);
+    void hurry();
     void stop_cores();
+    void stop_workers();
     std::string metrics();
     std::string workers_json() const;
-    void each_core(const std::function<void(unit&)>& call); // on the core's thread; waits for all
+    void each_core(const std::function<void(unit&)>& call); // on the core's thread; waits for all, up to 5 s
 
     // Declared first: whatever logs goes before it.
     struct log_thread
@@ -122,7 +136,10 @@ private:
     net::timer drain_limit_;
     std::unique_ptr<file_watch> watch_;
     std::chrono::steady_clock::time_point started_;
-    bool draining_ = false;
+    bool draining_ = false; // /ready says 503
+    bool closing_ = false;  // the listeners are closed, or about to be
+    bool hurried_ = false;  // there was a second signal
+    bool over_ = false;     // the cores have ended
     std::size_t cores_draining_ = 0;
     std::uint64_t reloads_ = 0;
     std::uint64_t failed_reloads_ = 0;
@@ -173,7 +190,7 @@ int runtime::parts::run()
     start();
     control_.run();
     stop_cores();
-    workers_.stop();
+    stop_workers();
     log(level::info, "stopped");
     return 0;
 }
@@ -195,18 +212,15 @@ result<void> runtime::parts::bind()
             }
             units_[k]->listeners.push_back(std::make_unique<listener>(core, std::move(*acceptor), i));
         }
-        const std::string host =
-            where.at.host.find(':') != std::string::npos ? "[" + where.at.host + "]" : where.at.host;
         listening += listening.empty() ? "" : ", ";
-        listening +=
-            (where.certificate.empty() ? "http://" : "https://") + host + ":" + std::to_string(at.port());
+        listening += url_of(where.certificate.empty() ? "http" : "https", where.at.host, at.port());
     }
 
     auto acceptor = bind_first(control_, settings_->admin);
     if (!acceptor) {
         return fail(acceptor);
     }
-    admin_at_ = "http://" + settings_->admin.host + ":" + std::to_string(acceptor->local_endpoint().port());
+    admin_at_ = url_of("http", settings_->admin.host, acceptor->local_endpoint().port());
     admin_ = std::make_unique<admin>(
         std::move(*acceptor),
         admin_answers{
@@ -276,9 +290,11 @@ void runtime::parts::wait_for_signals()
             return;
         }
         if (which == SIGHUP) {
-            (void)reload("SIGHUP");
+            if (!over_) {
+                (void)reload("SIGHUP");
+            }
         } else if (draining_) {
-            cut("second signal: what is left is cut");
+            hurry();
         } else {
             drain();
         }
@@ -290,66 +306,30 @@ void runtime::parts::wait_for_signals()
 
 std::pair<bool, std::string> runtime::parts::reload(std::string_view because)
 {
-    const auto refuse = [this, because](std::string_view text, const std::string& problems) {
+    if (watch_) {
+        watch_->look_now(); // what changes from here on is a change to what is loaded now
+    }
+    const reloaded made = load_again(how_, *bound_, *snapshot_);
+    if (!made.next) {
         ++failed_reloads_;
         log(level::error,
             "reload failed, the old settings stay",
-            {{"because", std::string(because)}, {"problem", std::string(text)}});
-        return std::make_pair(false, R"({"reloaded":false,"problems":[)" + problems + "]}\n");
-    };
-    const auto quoted = [](std::string_view text) {
-        std::string made;
-        wire::append_json_string(made, text);
-        return made;
-    };
-    if (how_.config.empty()) {
-        return refuse(
-            "there is no policy file to load again", quoted("there is no policy file to load again")
-        );
-    }
-    const auto loaded = config::load_file(how_.config, how_.environment, how_.flags);
-    if (!loaded) {
+            {{"because", std::string(because)},
+             {"problem", made.problems.front()},
+             {"problems", std::to_string(made.problems.size())}});
         std::string all;
-        std::string first;
-        for (const auto& each : loaded.error()) {
-            const std::string text = config::to_string(each);
-            first = first.empty() ? text : first;
-            all += (all.empty() ? "" : ",") + quoted(text);
+        for (const auto& each : made.problems) {
+            all += all.empty() ? "" : ",";
+            wire::append_json_string(all, each);
         }
-        return refuse(first, all);
+        return {false, R"({"reloaded":false,"problems":[)" + all + "]}\n"};
     }
-    auto next = dispatch::make_snapshot(*loaded);
-    if (!next) {
-        return refuse(next.error().text, quoted(next.error().text));
+    for (const auto& each : made.warnings) {
+        log(level::warning, each);
     }
-    // The sockets stay those of the start: `bound_` says where they are.
-    const bool same_listeners =
-        std::ranges::equal((*loaded)->listen, bound_->listen, [](const auto& a, const auto& b) {
-            return a.at == b.at && a.certificate.empty() == b.certificate.empty();
-        });
-    const bool same_admin = (*loaded)->admin == bound_->admin;
-    // What other machines reach is never served without a key, even when the new policy has it elsewhere.
-    const bool shown = std::ranges::any_of(bound_->listen, [](const auto& each) {
-        return !config::is_loopback(each.at.host);
-    });
-    if ((shown && (*loaded)->open) ||
-        (!config::is_loopback(bound_->admin.host) && (*loaded)->admin_key_digest.empty())) {
-        constexpr std::string_view text =
-            "a policy without keys needs a restart to leave an address that is not loopback";
-        return refuse(text, quoted(text));
-    }
-    if (!same_listeners || !same_admin) {
-        log(level::warning,
-            "another listen or admin address needs a restart; the rest of the policy is used from now on");
-    }
-    if (!same_listeners) {
-        auto kept = std::make_shared<dispatch::snapshot>(**next);
-        kept->listener_tls = snapshot_->listener_tls;
-        next = std::move(kept);
-    }
-    config::hide_secrets(**loaded);
-    settings_ = *loaded;
-    snapshot_ = *next;
+    snapshot_ = made.next;
+    settings_ = snapshot_->policy;
+    config::hide_secrets(*settings_);
     ++reloads_;
     workers_.keep(*settings_); // before a request meets the new settings
     publish(snapshot_);
@@ -366,7 +346,10 @@ std::pair<bool, std::string> runtime::parts::reload(std::string_view because)
 void runtime::parts::publish(const std::shared_ptr<const dispatch::snapshot>& next)
 {
     for (auto& each : units_) {
-        each->core.loop.post([&core = each->core, next] { core.now = next; });
+        each->core.loop.post([&core = each->core, next] {
+            core.now = next;
+            core.pool.keep_only(next->bases);
+        });
     }
     allow_connections();
 }
@@ -387,15 +370,38 @@ void runtime::parts::allow_connections()
 
 // ---- the end ----
 
+// Not ready at once; the listeners stay for `pre_stop`, so that load balancers look elsewhere before they
+// close.
 void runtime::parts::drain()
 {
     draining_ = true;
-    log(level::info, "draining", {{"limit_ms", std::to_string(settings_->limits.drain.count())}});
+    const auto& limits = settings_->limits;
+    log(level::info,
+        "draining",
+        {{"pre_stop_ms", std::to_string(limits.pre_stop.count())},
+         {"limit_ms", std::to_string(limits.drain.count())}});
+    for (auto& each : units_) {
+        each->core.loop.post([&mine = *each] { mine.core.draining = true; });
+    }
+    if (limits.pre_stop.count() == 0) {
+        close_listeners();
+        return;
+    }
+    drain_limit_.expires_after(limits.pre_stop);
+    drain_limit_.async_wait([this](net::error_code ec) {
+        if (!ec) {
+            close_listeners();
+        }
+    });
+}
+
+void runtime::parts::close_listeners()
+{
+    closing_ = true;
     cores_draining_ = units_.size();
     for (auto& each : units_) {
         unit& mine = *each;
         mine.core.loop.post([this, &mine] {
-            mine.core.draining = true;
             mine.draining = mine.listeners.size();
             for (auto& one : mine.listeners) {
                 one->drain([this, &mine] {
@@ -418,11 +424,24 @@ void runtime::parts::drain()
     });
 }
 
-// Requests end as if their clients had left, each with its record; whatever does not end soon is not waited
-// for.
+// A second signal: nothing is waited for any more.
+void runtime::parts::hurry()
+{
+    hurried_ = true;
+    if (over_) {
+        workers_.kill();
+    } else {
+        cut("second signal: what is left is cut");
+    }
+}
+
+// Requests end now, each with its record; whatever does not end soon is not waited for.
 void runtime::parts::cut(std::string_view why)
 {
     log(level::warning, why);
+    if (!closing_) {
+        close_listeners();
+    }
     for (auto& each : units_) {
         each->core.loop.post([&mine = *each] {
             for (auto& one : mine.listeners) {
@@ -457,6 +476,24 @@ void runtime::parts::stop_cores()
     }
 }
 
+// They have their own time to stop; a second signal ends that too.
+void runtime::parts::stop_workers()
+{
+    over_ = true;
+    watch_.reset();
+    drain_limit_.cancel();
+    control_.io.restart(); // before anything can stop it
+    std::thread waits([this] {
+        workers_.stop();
+        control_.stop();
+    });
+    if (hurried_) {
+        workers_.kill();
+    }
+    control_.run();
+    waits.join();
+}
+
 // ---- what it tells ----
 
 void runtime::parts::each_core(const std::function<void(unit&)>& call)
@@ -466,12 +503,16 @@ void runtime::parts::each_core(const std::function<void(unit&)>& call)
         std::mutex guard;
         std::condition_variable done;
         std::size_t left = 0;
+        bool over = false; // a core that comes later tells nothing: its caller is gone
     };
     const auto wait = std::make_shared<meeting>();
     wait->left = units_.size();
     for (auto& each : units_) {
         each->core.loop.post([wait, &mine = *each, call] {
             const std::lock_guard lock(wait->guard);
+            if (wait->over) {
+                return;
+            }
             call(mine);
             if (--wait->left == 0) {
                 wait->done.notify_all();
@@ -480,6 +521,7 @@ void runtime::parts::each_core(const std::function<void(unit&)>& call)
     }
     std::unique_lock lock(wait->guard);
     wait->done.wait_for(lock, std::chrono::seconds(5), [&] { return wait->left == 0; });
+    wait->over = true;
 }
 
 std::string runtime::parts::metrics()

@@ -49,7 +49,8 @@ void file_watch::files(std::vector<std::string> names)
 {
     std::map<std::string, std::string> next;
     for (auto& each : names) {
-        next.emplace(each, state_of(each));
+        const auto known = seen_.find(each);
+        next.emplace(each, known != seen_.end() ? known->second : state_of(each));
     }
     seen_ = std::move(next);
 }
@@ -61,19 +62,29 @@ void file_watch::look()
         if (ec) {
             return;
         }
-        bool changed = false;
-        for (auto& [name, state] : seen_) {
-            std::string now = state_of(name);
-            if (now != state && now != "absent") { // a file that is being replaced is away for a moment
-                state = std::move(now);
-                changed = true;
-            }
-        }
-        if (changed) {
+        if (compare()) {
             changed_();
         }
         look();
     });
+}
+
+bool file_watch::compare()
+{
+    bool changed = false;
+    for (auto& [name, state] : seen_) {
+        std::string now = state_of(name);
+        if (now != state && now != "absent") { // a file that is being replaced is away for a moment
+            state = std::move(now);
+            changed = true;
+        }
+    }
+    return changed;
+}
+
+void file_watch::look_now()
+{
+    (void)compare();
 }
 
 } // namespace gw::runtime

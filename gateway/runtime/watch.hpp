@@ -20,11 +20,16 @@ class file_watch
 public:
     file_watch(net::asio::io_context& on, std::function<void()> changed);
 
-    // What to look at from now on; its present state is the one that changes are told against.
+    // What to look at from now on. A file that was looked at before is compared with what it was then, a new
+    // one with its present state.
     void files(std::vector<std::string> names);
+
+    // Takes the present state of every file as known, without a call: what follows reads them.
+    void look_now();
 
 private:
     void look();
+    bool compare(); // true: something changed
 
     net::timer timer_;
     std::function<void()> changed_;

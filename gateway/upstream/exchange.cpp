@@ -213,6 +213,7 @@ net::task<result<const wire::response_head*>> exchange::head()
     while (true) {
         auto scanned = wire::scan_response_head(over_->in.data(), limits_.head, head_);
         if (!scanned) {
+            scanned.error().what = code::bad_framing;
             co_return fail(scanned);
         }
         if (*scanned) {
@@ -222,7 +223,7 @@ net::task<result<const wire::response_head*>> exchange::head()
                 over_->in.consume(size);
                 if (++interim > limits_.most_interim) {
                     co_return std::unexpected(failure{
-                        .what = code::unavailable,
+                        .what = code::bad_framing,
                         .from = origin::upstream,
                         .text = "the upstream sent more than " + std::to_string(limits_.most_interim) +
                                 " interim (1xx) responses; the policy's `limits.response_interim` raises that"
@@ -283,6 +284,7 @@ net::task<result<std::string_view>> exchange::next()
             }
             auto step = chunks_->feed(held);
             if (!step) {
+                step.error().what = code::bad_chunk;
                 co_return fail(step);
             }
             give_ = step->consumed;

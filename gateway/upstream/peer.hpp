@@ -16,6 +16,7 @@ struct peer
 {
     // Connections of equal keys are interchangeable (scheme, host, port, trusted roots, proxy).
     std::string key;
+    std::string base; // what a policy names: the key, for a worker without what changes from start to start
 
     std::string host; // to resolve, to verify, for SNI
     std::uint16_t port = 0;

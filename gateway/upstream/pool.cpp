@@ -73,7 +73,8 @@ void pool::retire(std::unique_ptr<connection> it)
 
 void pool::put_back(std::unique_ptr<connection> it)
 {
-    if (!it->wire.is_open() || it->in.failed() || !it->in.empty()) {
+    const bool dropped = named_ && !named_->contains(it->base);
+    if (dropped || !it->wire.is_open() || it->in.failed() || !it->in.empty()) {
         retire(std::move(it));
         return;
     }
@@ -109,6 +110,17 @@ void pool::tick(net::time_point now)
         }
         at = kept.empty() ? idle_.erase(at) : std::next(at);
     }
+}
+
+void pool::keep_only(std::shared_ptr<const std::unordered_set<std::string>> named)
+{
+    named_ = std::move(named);
+    for (auto& [key, kept] : idle_) {
+        for (auto& each : kept) {
+            each->dead = each->dead || !named_->contains(each->base);
+        }
+    }
+    tick(net::time_point{});
 }
 
 void pool::clear()
@@ -193,6 +205,7 @@ net::task<result<lease>> pool::connect(const peer& to, net::time_point until, ne
         auto it = std::make_unique<connection>(on_, net::tcp_socket(on_.io));
         it->idle_limit = to.idle;
         it->key = to.key;
+        it->base = to.base;
         const net::interrupt::scope ends(stop, [&it] { it->wire.cancel(); });
         if (stop.fired()) {
             co_return std::unexpected(failure{.what = stop.why()});

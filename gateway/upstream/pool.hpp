@@ -14,6 +14,7 @@
 #include <string>
 #include <string_view>
 #include <unordered_map>
+#include <unordered_set>
 #include <vector>
 
 namespace gw::upstream {
@@ -23,7 +24,8 @@ struct connection
     connection(net::loop& on, net::tcp_socket socket) : wire(on, std::move(socket)), in(wire) {}
     net::stream wire;
     net::reader in;
-    std::string key; // of the peer it leads to
+    std::string key;  // of the peer it leads to
+    std::string base; // of the peer too
     std::uint64_t exchanges = 0;
     net::time_point idle_since{};
     net::time_point rests_until{}; // not lent before
@@ -77,6 +79,9 @@ public:
 
     void tick(net::time_point now); // drops what idled too long
     void clear();                   // closes every idle one
+    // After a reload: only connections whose peer.base is in `named` are kept from now on; others that idle
+    // are closed.
+    void keep_only(std::shared_ptr<const std::unordered_set<std::string>> named);
     [[nodiscard]] std::size_t idle_count() const { return idle_total_; }
     [[nodiscard]] std::size_t busy_count() const { return busy_; }
 
@@ -93,6 +98,7 @@ private:
     net::loop& on_;
     net::resolver& names_;
     std::unordered_map<std::string, std::vector<std::unique_ptr<connection>>> idle_;
+    std::shared_ptr<const std::unordered_set<std::string>> named_; // null: no reload yet
     std::size_t idle_total_ = 0;
     std::size_t busy_ = 0;
 };

@@ -5,12 +5,13 @@ import os
 import pathlib
 import signal
 import socket
+import sys
 
 import httpx
 import pytest
 from gateway import metric, worker_command
 from make_gguf import SENTENCE
-from processes import poll
+from processes import TOP, poll
 from stubs import Chat, chat_text
 
 HELLO = [{"role": "user", "content": "hello"}]
@@ -80,6 +81,7 @@ def test_workers_stop_with_the_gateway(start, made):
     assert refuses(port)
 
 
+@pytest.mark.fault("h")
 def test_a_killed_gateway_leaves_no_worker_behind(start, made):
     here = start(made)
     assert said(chat(here)) == SENTENCE
@@ -89,6 +91,7 @@ def test_a_killed_gateway_leaves_no_worker_behind(start, made):
     assert refuses(port)
 
 
+@pytest.mark.fault("h")
 def test_a_gateway_killed_in_mid_stream_leaves_no_worker_behind(start, made):
     here = start(made)
     with pytest.raises(httpx.TransportError):
@@ -101,6 +104,7 @@ def test_a_gateway_killed_in_mid_stream_leaves_no_worker_behind(start, made):
     poll(lambda: not [pid for pid in pids if alive(pid)], 30, "every process is gone")
 
 
+@pytest.mark.fault("i", "l")
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSEGV])
 def test_a_worker_that_dies_is_started_again(start, made, number):
     here = start(made)
@@ -122,6 +126,7 @@ def listens(pid):
     return pathlib.Path(f"/proc/{pid}/exe").resolve().name.startswith("python")
 
 
+@pytest.mark.fault("i")
 def test_a_worker_that_dies_in_mid_stream_is_told_as_a_broken_stream(start, made):
     here = start(made)
     assert said(chat(here)) == SENTENCE
@@ -148,6 +153,7 @@ def test_an_idle_worker_stops_and_comes_back(start, made):
     assert (worker["starts"], worker["crashes"]) == (2, 0)
 
 
+@pytest.mark.fault("k")
 def test_while_it_starts_the_next_candidate_answers(start, made):
     """The start goes on meanwhile and is not repeated."""
     llm = start.keep(Chat())
@@ -197,3 +203,81 @@ def test_slots_bound_what_a_worker_is_given(start, made):
             reply.close()
             assert said(waits.result(60)) == SENTENCE
     assert said(chat(here)) == SENTENCE
+
+
+# ---- workers that misbehave ----
+
+
+@pytest.fixture
+def unruly(start):
+    command = [sys.executable, TOP / "tests" / "support" / "unruly_worker.py", "$port"]
+    own = {"kind": "local", "command": list(map(str, command)), "stop_timeout": "10m"}
+    models = {
+        "m": {"task": "image-classification", "route": ["own"]},
+        "bytes": {"task": "text-to-image", "route": ["own"]},
+    }
+    here = start({"upstreams": {"own": own}, "models": models, "limits": {"payload_bytes": "1MiB", "json_bytes": "1MiB"}})
+    yield here
+    if here.process.poll() is None:  # its workers would use their 10 minutes
+        here.signal(signal.SIGTERM)
+        here.logged("draining")
+        here.signal(signal.SIGTERM)
+        assert here.process.wait(30) == 0
+
+
+def classify(here, what=b"", **headers):
+    return here.http.post("/models/m", content=b"\x89PNG\r\n\x1a\n" + what, headers=headers)
+
+
+def replaced(here, why):
+    """The worker is stopped and, since it does not care, killed within seconds; the next request gets another one."""
+    assert why in here.logged("worker is replaced")["text"]
+    reply = poll(lambda: (lambda got: got if got.status_code == 200 else None)(classify(here)), 60, "it answers again")
+    assert reply.json()[0]["label"] == "good"
+    (worker,) = [each for each in here.workers() if each["model"] == "m"]
+    assert (worker["starts"], worker["crashes"]) == (2, 1) and "killed by signal 9" in worker["last_end"]
+
+
+@pytest.mark.fault("j")
+def test_a_worker_that_hangs_is_replaced(unruly):
+    """The deadline ends the request; that the worker does not even answer for its health ends the worker."""
+    assert classify(unruly).status_code == 200
+    reply = classify(unruly, b"DEAF", **{"x-fourways-timeout": "1s"})
+    assert reply.status_code == 504 and reply.json()["code"] == "timeout"
+    replaced(unruly, "no longer listens")
+
+
+@pytest.mark.fault("m")
+def test_a_worker_that_speaks_no_http_is_replaced(unruly):
+    assert classify(unruly).status_code == 200
+    reply = classify(unruly, b"GARBAGE")
+    assert reply.status_code == 502 and reply.json()["code"] == "unavailable" and "Segmentation" not in reply.text
+    replaced(unruly, "no HTTP")
+
+
+@pytest.mark.fault("m")
+def test_a_worker_that_answers_for_ever_is_replaced(unruly):
+    before = memory(unruly)
+    with pytest.raises(httpx.TransportError):
+        unruly.http.post("/models/bytes", json={"inputs": "ENDLESS"})
+    line = unruly.logged("worker is replaced")
+    assert "without end" in line["text"] and line["model"] == "bytes"
+    assert memory(unruly) < before + 20_000, "KiB: what nobody keeps costs nothing"
+    assert classify(unruly).status_code == 200, "another one's worker is another matter"
+
+
+@pytest.mark.fault("a", "j")
+def test_a_second_signal_does_not_wait_for_a_worker_that_hangs(unruly):
+    assert classify(unruly).status_code == 200
+    pids = family(unruly.process.pid)
+    unruly.signal(signal.SIGTERM)
+    unruly.logged("worker is being stopped")
+    assert unruly.process.poll() is None, "it has 10 minutes"
+    unruly.signal(signal.SIGTERM)
+    assert unruly.process.wait(30) == 0
+    assert not [pid for pid in pids if alive(pid)]
+
+
+def memory(here):
+    status = pathlib.Path(f"/proc/{here.process.pid}/status").read_text()
+    return int(status.partition("VmRSS:")[2].split()[0])

@@ -13,6 +13,7 @@ import httpx
 from processes import TOP, WORKERS, poll
 
 BINARY = os.environ.get("FOURWAYS_BIN", str(TOP / "build" / "release" / "fourways"))
+THREADS = os.environ.get("FOURWAYS_THREADS", "2")  # of a gateway whose test does not say
 START = 30  # seconds; machines that compile beside it are slow
 
 
@@ -49,7 +50,7 @@ class Gateway:
     Every value of `env` that starts with hf_ is a secret: none may ever be told, on any way out (canary.py).
     """
 
-    def __init__(self, policy, folder, env=None, args=(), client=None):
+    def __init__(self, policy, folder, env=None, args=(), client=None, threads=THREADS):
         folder = pathlib.Path(folder)
         self.config = policy if isinstance(policy, pathlib.Path) else folder / "policy.yaml"
         if not isinstance(policy, pathlib.Path):
@@ -57,7 +58,7 @@ class Gateway:
         self.secrets = [value for value in (env or {}).values() if value.startswith("hf_")]
         self.records, self.log, self.told_ = [], [], []
         self.process = subprocess.Popen(
-            [BINARY, "serve", "--config", self.config, "--threads", "2", "--log-level", "debug", *args],
+            [BINARY, "serve", "--config", self.config, "--threads", str(threads), "--log-level", "debug", *args],
             env=environment(env),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,

@@ -132,6 +132,7 @@ TEST_F(examples, full_says_the_defaults)
     EXPECT_EQ(said.connections, 4096U); // what 0 stands for, unless few files may be open
     EXPECT_EQ(plain.limits.connections, 0U);
     EXPECT_EQ(said.connections_per_client, plain.limits.connections_per_client);
+    EXPECT_EQ(said.pre_stop, plain.limits.pre_stop);
     EXPECT_EQ(said.drain, plain.limits.drain);
     EXPECT_EQ(said.waiting_comment, plain.limits.waiting_comment);
     EXPECT_EQ((*made)->spool.dir, plain.spool.dir);
