@@ -10,14 +10,19 @@
 #include <algorithm>
 #include <array>
 #include <linux/filter.h>
+#include <netinet/tcp.h>
 #include <sstream>
 #include <sys/socket.h>
 
 namespace gw::runtime {
 namespace {
 
-// Boost 1.81 has no public option for it.
+// Boost 1.81 has no public options for these.
 using reuse_port = net::asio::detail::socket_option::boolean<SOL_SOCKET, SO_REUSEPORT>;
+using most_unsent = net::asio::detail::socket_option::integer<IPPROTO_TCP, TCP_NOTSENT_LOWAT>;
+
+// What the kernel keeps for a client that reads slowly, beside what is on its way. Without it: some MiB each.
+constexpr int unsent_bytes = 256 * 1024;
 
 // What a handshake that has begun may take to be finished, after the drain began.
 constexpr auto handshakes = std::chrono::milliseconds(100);
@@ -155,6 +160,7 @@ void listener::take(net::tcp_socket socket)
 {
     net::error_code ignored;
     socket.set_option(net::tcp::no_delay(true), ignored);
+    socket.set_option(most_unsent(unsent_bytes), ignored);
     const bool admitted = here_.all.clients.take();
     ++open_;
     ++here_.metrics.connections_accepted;

@@ -574,6 +574,7 @@ def test_a_slow_handshake(timed):
 
 
 LARGE = 24 << 20
+MOST_KEPT = 2 << 20  # by us and by the kernel, for one client that does not read
 
 
 @pytest.mark.limit("write_timeout")
@@ -593,12 +594,12 @@ def test_a_client_that_does_not_read(timed, toolkit, llm, door, secure):
     peer = timed.peer(secure, receive=4096)
     peer.send(door.request(request_id=request_id))
     record = timed.gateway.record(request_id)
-    assert record["status"] == 499 and record["bytes_out"] < LARGE // 2
+    assert record["status"] == 499 and record["bytes_out"] < MOST_KEPT
     got = 0
     while block := peer.more():
         got += len(block)
         peer.held = b""
-    assert got < LARGE // 2, "what was cut is not whole"
+    assert got < MOST_KEPT, "what was cut is not whole"
     timed.other = timed.peer()
     timed.others_are_served()
 
