@@ -4,6 +4,7 @@
 
 #include <boost/asio/ip/address.hpp>
 
+#include <algorithm>
 #include <condition_variable>
 #include <deque>
 #include <map>
@@ -209,6 +210,23 @@ bool is_private(const asio::ip::address& where)
             return is_private(asio::ip::make_address_v4(asio::ip::v4_mapped, v6));
         }
         const auto bytes = v6.to_bytes();
+        // An IPv4 address in other clothes: 64:ff9b::/96 (RFC 6052), ::/96, 2002::/16 (RFC 3056).
+        const auto v4_at = [&bytes](std::size_t at) {
+            return asio::ip::address_v4({bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]});
+        };
+        const auto zeros = [&bytes](std::size_t from) {
+            return std::all_of(
+                bytes.begin() + static_cast<std::ptrdiff_t>(from),
+                bytes.begin() + 12,
+                [](auto b) { return b == 0; }
+            );
+        };
+        const bool translated = zeros(0) || (bytes[0] == 0 && bytes[1] == 0x64 && bytes[2] == 0xFF &&
+                                             bytes[3] == 0x9B && zeros(4));
+        if ((translated && is_private(v4_at(12))) ||
+            (bytes[0] == 0x20 && bytes[1] == 0x02 && is_private(v4_at(2)))) {
+            return true;
+        }
         return v6.is_loopback() || v6.is_link_local() || v6.is_unspecified() || v6.is_multicast() ||
                v6.is_site_local() || (bytes[0] & 0xFEU) == 0xFCU;
     }
@@ -219,7 +237,7 @@ bool is_private(const asio::ip::address& where)
     };
     return v4.is_loopback() || v4.is_unspecified() || v4.is_multicast() || within(0x0A000000U, 8) ||
            within(0xAC100000U, 12) || within(0xC0A80000U, 16) || within(0xA9FE0000U, 16) ||
-           within(0x64400000U, 10) || within(0U, 8);
+           within(0x64400000U, 10) || within(0U, 8) || within(0xF0000000U, 4);
 }
 
 } // namespace gw::net

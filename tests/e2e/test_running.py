@@ -40,6 +40,7 @@ def chat(here, **more):
 # ---- the admin listener ----
 
 
+@pytest.mark.threat("R14")
 def test_health_of_both_listeners(start, toolkit, llm):
     here = start(policy(toolkit, llm))
     assert here.http.get("/health").json() == {"status": "ok"}
@@ -50,7 +51,11 @@ def test_health_of_both_listeners(start, toolkit, llm):
     assert here.admin_http.get("/reload").status_code == 405
     for path in ("/metrics", "/reload", "/workers", "/live", "/ready"):
         assert here.http.get(path).status_code == 404, "nothing of it on the public listener"
-    assert here.admin_http.get("/metrics", headers={"host": "evil.example"}).status_code == 403
+    for host in ("evil.example", "127.0.0.1.evil.example", "localhost.evil.example:80", "localhost@evil.example", "[::2]"):
+        for path in ("/metrics", "/live", "/workers"):
+            assert here.admin_http.get(path, headers={"host": host}).status_code == 403, (host, path)
+    for host in ("localhost", "127.0.0.1:1", "[::1]:9090", "127.8.8.8"):
+        assert here.admin_http.get("/metrics", headers={"host": host}).status_code == 200, host
     assert here.admin_http.post("/reload", headers={"origin": "https://evil.example"}).status_code == 403
     assert here.workers() == []
 
