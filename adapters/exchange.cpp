@@ -114,6 +114,19 @@ bool choice_has_content(dom::object choice)
     return false;
 }
 
+// A choice says why it is over. (Inside a text the quotes would be escaped.)
+bool has_finish(std::string_view data)
+{
+    static constexpr std::string_view key = "\"finish_reason\"";
+    for (std::size_t at = data.find(key); at != std::string_view::npos; at = data.find(key, at)) {
+        at = data.find_first_not_of(": ", at + key.size());
+        if (at != std::string_view::npos && data[at] == '"') {
+            return true;
+        }
+    }
+    return false;
+}
+
 std::optional<std::uint64_t> count_at(dom::object from, std::string_view key)
 {
     std::uint64_t value = 0;
@@ -238,6 +251,7 @@ private:
         if (data.contains("\"usage\"")) {
             read_usage(data, used_);
         }
+        finished_ = finished_ || has_finish(data);
         content_ = content_ || has_content(data);
         return action::forward{content_};
     }
@@ -246,6 +260,9 @@ private:
     {
         if (events_ && !content_) {
             return action::fail{unavailable("the upstream's stream ended without content", head_.status)};
+        }
+        if (events_ && plan_.chat && !ended_ && !finished_) { // a proxy on the way may have hidden a cut
+            return action::fail{unavailable("the upstream's stream stopped before its end", head_.status)};
         }
         return action::done{};
     }
@@ -320,9 +337,10 @@ private:
     kept_head head_;
     verdict accepted_;
     usage used_;
-    bool events_ = false;  // the answer is an event stream
-    bool content_ = false; // of which content was passed on
-    bool ended_ = false;   // and which said [DONE]
+    bool events_ = false;   // the answer is an event stream
+    bool content_ = false;  // of which content was passed on
+    bool finished_ = false; // and which told why it finished,
+    bool ended_ = false;    // or said [DONE]
 };
 
 } // namespace

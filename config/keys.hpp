@@ -52,6 +52,7 @@ inline constexpr auto limits = std::to_array<name>({
     "connections_per_client",
     "pre_stop",
     "drain",
+    "half_close",
     "waiting_comment",
 });
 inline constexpr auto spool = std::to_array<name>({"dir", "memory_per_body", "memory", "disk"});

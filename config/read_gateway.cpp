@@ -240,6 +240,14 @@ void read_limits(const field& from, draft& into)
     map.size("body_min_rate", to.body_min_rate, 0, gib);
     map.duration("idle_timeout", to.idle_timeout);
     map.duration("write_timeout", to.write_timeout);
+    if (const auto said = map.get("half_close")) {
+        if (const auto word = said->text("`gone` or `keep`")) {
+            to.half_close = *word == "keep";
+            if (!to.half_close && *word != "gone") {
+                said->report_value("expected `gone` (the client left) or `keep` (it still reads)");
+            }
+        }
+    }
     map.count("connections", to.connections, 1, 10'000'000);
     map.count("connections_per_client", to.connections_per_client, 1, 10'000'000);
     map.duration("pre_stop", to.pre_stop, std::chrono::milliseconds(0));

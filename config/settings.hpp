@@ -185,6 +185,7 @@ struct limits
     std::size_t body_min_rate = 1024;
     std::chrono::milliseconds idle_timeout{60'000};  // kept-alive connection without a request
     std::chrono::milliseconds write_timeout{60'000}; // a client that does not read
+    bool half_close = false;     // a client that closed its half behind its request still gets its answer
     std::size_t connections = 0; // of all clients; 0: 4096, or half of the files the process may open
     std::size_t connections_per_client = 256; // of one key, or of one address when nobody has a key
     std::chrono::milliseconds pre_stop{0};    // after SIGTERM /ready says 503, the listeners stay open

@@ -39,6 +39,31 @@ bool is_garbage(code what)
            what == code::header_too_large;
 }
 
+wire::json_limits json_bounds(const config::limits& of)
+{
+    wire::json_limits bounds;
+    bounds.plain_bytes = of.json_bytes;
+    bounds.long_bytes = of.payload_bytes / 3 * 4 + 4;
+    return bounds;
+}
+
+// Where neither a length nor chunks tell the end, a cut looks like one.
+failure cut_off()
+{
+    return {
+        .what = code::unavailable,
+        .from = origin::upstream,
+        .text = "the upstream closed the connection within its answer"
+    };
+}
+
+// The beginning of a JSON object, and no more.
+bool cut_in_json(std::string_view data)
+{
+    wire::json_scanner scanner;
+    return data.starts_with('{') && scanner.feed(data) && !scanner.finish();
+}
+
 // What an action in the wrong place means: an adapter's own fault, never the upstream's.
 verdict misuse(const char* what)
 {
@@ -414,6 +439,8 @@ net::task<std::optional<verdict>> dispatched::send(adapters::exchange_request wh
     bounds.head.max_bytes = now_->policy->limits.response_header_bytes;
     bounds.head.max_fields = now_->policy->limits.response_header_fields;
     bounds.most_interim = now_->policy->limits.response_interim;
+    unended_.reset();
+    failed_event_.reset();
     exchange_ = std::make_unique<upstream::exchange>(std::move(*lease), stop_, bounds);
     auto sent = co_await exchange_->send(std::move(*head), std::move(what.body), body_.from());
     if (!sent) {
@@ -459,11 +486,7 @@ net::task<std::optional<verdict>> dispatched::read_text()
 
 net::task<std::optional<verdict>> dispatched::read_whole()
 {
-    const auto& limits = now_->policy->limits;
-    wire::json_limits bounds;
-    bounds.plain_bytes = limits.json_bytes;
-    bounds.long_bytes = limits.payload_bytes / 3 * 4 + 4;
-    wire::json_scanner scanner(bounds);
+    wire::json_scanner scanner(json_bounds(now_->policy->limits));
     const auto not_json = [this](const failure& why) {
         return verdict{
             .what = outcome::unavailable,
@@ -539,7 +562,11 @@ net::task<std::optional<verdict>> dispatched::read_whole()
 
 net::task<std::optional<verdict>> dispatched::first_raw()
 {
-    if (asked_.stream && answer_.kind == adapters::answer_kind::json) {
+    const bool json = answer_.kind == adapters::answer_kind::json;
+    if (json && (asked_.stream || !exchange_->delimited())) {
+        unended_.emplace(json_bounds(now_->policy->limits));
+    }
+    if (asked_.stream && json) {
         // It will be rendered as events, so all of it is needed before the first content can go out.
         text_.clear();
         while (true) {
@@ -562,6 +589,14 @@ net::task<std::optional<verdict>> dispatched::first_raw()
         if (leaks(text_)) {
             co_return leaked();
         }
+        if (cut_short(text_, true)) {
+            co_return verdict{
+                .what = outcome::unavailable,
+                .where = scope::model_task,
+                .status = status_,
+                .text = "the upstream's answer is JSON that is not whole"
+            };
+        }
         talk_->look(text_);
         answer_.length = text_.size();
         first_ = {.first = {}, .second = text_};
@@ -582,6 +617,9 @@ net::task<std::optional<verdict>> dispatched::first_raw()
         if (passed.leaked) {
             co_return leaked();
         }
+        if (cut_short(*bytes, last)) {
+            co_return lost(cut_off());
+        }
         if (last || passed.size() != 0) {
             at_once = at_once && last;
             break;
@@ -596,6 +634,15 @@ net::task<std::optional<verdict>> dispatched::first_raw()
     first_given_ = false;
     mode_ = mode::raw;
     co_return std::nullopt;
+}
+
+// Whether JSON whose end nothing tells stopped within. What is no JSON at all is none of our business.
+bool dispatched::cut_short(std::string_view bytes, bool last)
+{
+    if (unended_ && !bytes.empty() && !unended_->feed(bytes)) {
+        unended_.reset();
+    }
+    return unended_ && last && !unended_->finish();
 }
 
 net::task<std::optional<verdict>> dispatched::first_event()
@@ -617,6 +664,9 @@ net::task<std::optional<verdict>> dispatched::first_event()
 net::task<std::expected<std::string_view, verdict>> dispatched::more_events(bool until_content)
 {
     ready_.clear();
+    if (failed_event_) {
+        co_return std::unexpected(std::move(*failed_event_));
+    }
     bool content = !until_content;
     while (!ended_) {
         // Whole events that lie in the buffer already.
@@ -645,6 +695,10 @@ net::task<std::expected<std::string_view, verdict>> dispatched::more_events(bool
                 ready_.append(std::exchange(held_, {})).append(each->raw);
                 content = true;
             } else if (auto* failed = std::get_if<adapters::action::fail>(&act)) {
+                if (!until_content && !ready_.empty()) { // what came before it goes out first
+                    failed_event_ = std::move(failed->why);
+                    co_return std::string_view(ready_);
+                }
                 co_return std::unexpected(std::move(failed->why));
             } else if (std::holds_alternative<adapters::action::done>(act)) {
                 ended_ = true;
@@ -674,6 +728,9 @@ net::task<std::expected<std::string_view, verdict>> dispatched::more_events(bool
             co_return std::unexpected(leaked());
         } else if (passed.size() != 0) {
             ready_.append(std::exchange(held_, {})).append(passed.first).append(passed.second).append("\n\n");
+        }
+        if (last && last->has_data && !exchange_->delimited() && cut_in_json(last->data)) {
+            co_return std::unexpected(lost(cut_off()));
         }
         if (last && last->has_data && !last->oversize) {
             if (leaks(last->raw)) {
@@ -709,6 +766,10 @@ net::task<result<dispatched::block>> dispatched::next()
             return std::unexpected(failure{
                 .what = stop_.why(), .text = "the answer took longer than the upstream's `timeout.total`"
             });
+        }
+        if (client_fault_) { // it had not sent all of its request yet
+            machine_.left(now);
+            return std::unexpected(*client_fault_);
         }
         if (leaks(why)) {
             why = leaked();
@@ -751,6 +812,9 @@ net::task<result<dispatched::block>> dispatched::next()
                     .status = status_,
                     .text = "the worker's answer is longer than `limits.payload_bytes`",
                 });
+            }
+            if (cut_short(*bytes, bytes->empty())) {
+                co_return broke(lost(cut_off()));
             }
             if (bytes->empty()) {
                 ended_ = true;
@@ -894,6 +958,9 @@ net::task<void> dispatched::pause(net::time_point until)
 
 verdict dispatched::lost(const failure& what)
 {
+    if (what.again == retry::if_reused) { // a POST is not repeated, so it was worth avoiding
+        ++here_.metrics.stale_connections;
+    }
     if (what.from == origin::client) {
         client_fault_ = what;
     } else if (worker_ && !abandoned()) {

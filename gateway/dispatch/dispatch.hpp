@@ -13,6 +13,7 @@
 #include "telemetry/access_record.hpp"
 #include "upstream/exchange.hpp"
 #include "upstream/plan_reader.hpp"
+#include "wire/json_scan.hpp"
 #include "wire/sse.hpp"
 
 #include <memory>
@@ -93,6 +94,7 @@ private:
     [[nodiscard]] std::unexpected<failure> abandon(net::time_point now);
     void leave(net::time_point now);
     void count_bytes(); // of the attempt in progress, into its line of the story
+    [[nodiscard]] bool cut_short(std::string_view bytes, bool last);
     [[nodiscard]] verdict lost(const failure& what);
     void replace_worker(std::string why); // it answers garbage, or without end
     [[nodiscard]] bool leaks(std::string_view bytes) const;
@@ -123,7 +125,9 @@ private:
     std::unique_ptr<payloads::replay> document_; // a JSON document that is too long for `text_`
     const secret_set* secrets_ = nullptr;        // of the upstream
     std::optional<leak_search> search_;          // in what is passed on as it arrives
+    std::optional<wire::json_scanner> unended_;  // of a JSON answer whose end the framing does not tell
     std::optional<wire::sse_splitter> events_;
+    std::optional<verdict> failed_event_; // behind events that were passed on just now
     std::optional<upstream::plan_reader> out_;
     std::string held_; // events before the first content
     std::string ready_;

@@ -112,9 +112,7 @@ net::task<result<void>> body::begin(const wire::request_head& head, door at)
     if (head.expect_continue && in_.data().size() == at_) {
         static constexpr std::string_view go_on = "HTTP/1.1 100 Continue\r\n\r\n";
         const std::array<net::asio::const_buffer, 1> out{net::asio::buffer(go_on)};
-        wire_.write_until(net::clock::now() + now_.limits.write_timeout);
-        const net::error_code ec = co_await wire_.write(out);
-        wire_.write_until(net::never);
+        const net::error_code ec = co_await wire_.write(out, now_.limits.write_timeout);
         if (ec) {
             co_return std::unexpected(gone(ec));
         }

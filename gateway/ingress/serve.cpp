@@ -298,7 +298,11 @@ net::task<result<void>> request_run::read_body()
 // From here on the outstanding read tells when the client leaves.
 void request_run::watch_client()
 {
-    from_.in.watch(pipelined, [this] { stop_.fire(code::client_gone); });
+    from_.in.watch(pipelined, [this] {
+        if (!policy_.limits.half_close || from_.in.failed() != net::asio::error::eof) {
+            stop_.fire(code::client_gone);
+        }
+    });
 }
 
 net::task<result<void>> request_run::parse()
@@ -426,7 +430,7 @@ net::task<void> request_run::refuse(failure why)
     if (committed_ || out_.begun()) {
         // The 200 is out. A stream gets one error event; everything else is cut, so that nobody takes it for
         // whole.
-        if (out_.framing() != body_length::sized && asked_.stream && !out_.finished()) {
+        if (out_.event_stream() && out_.framing() != body_length::sized && !out_.finished()) {
             const std::string text = tongue().error_event(why, request_id_);
             (void)co_await out_.write(text);
         }

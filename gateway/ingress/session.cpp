@@ -171,8 +171,9 @@ net::task<bool> session::parts::shake_hands(net::clock::duration within)
     if (!tls_) {
         co_return true;
     }
-    wire_.read_until(net::clock::now() + within);
+    wire_.write_until(net::clock::now() + within); // the limit of handshakes, too
     const net::error_code ec = co_await wire_.handshake_server(*tls_);
+    wire_.write_until(net::never);
     if (ec) {
         wire_.close();
         co_return false;

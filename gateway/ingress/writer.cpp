@@ -3,18 +3,14 @@
 #include <array>
 
 namespace gw::ingress {
-namespace {
-
-// What a client has to take within the stall limit.
-constexpr std::size_t slice = 64 * 1024;
-
-} // namespace
 
 void writer::begin(const reply_head& head)
 {
+    head_.clear();
     append(head_, head);
     as_ = head.as;
     status_ = head.status;
+    event_stream_ = head.event_stream;
     close_ = head.close || head.as == body_length::until_close;
     begun_ = true;
 }
@@ -61,27 +57,18 @@ net::task<result<void>> writer::put(std::string_view first, std::string_view sec
         total += out[i].size();
     }
     net::error_code ec;
-    std::size_t sent = to_.try_write({out.data(), count}, ec);
-    while (!ec && sent != total) {
-        // Skip what is written; then a slice, so that whoever reads slowly but reads is not cut.
+    const std::size_t sent = to_.try_write({out.data(), count}, ec);
+    if (!ec && sent != total) {
         std::size_t skip = sent;
-        std::size_t before = 0;
         std::size_t at = 0;
-        for (; before + out[at].size() <= skip; ++at) {
-            before += out[at].size();
+        while (at < count && skip >= out[at].size()) {
+            skip -= out[at].size();
+            ++at;
         }
-        skip -= before;
-        std::array<net::asio::const_buffer, 5> part;
-        std::size_t parts = 0;
-        std::size_t bytes = 0;
-        for (std::size_t i = at; i < count && bytes < slice; ++i) {
-            part[parts] = net::asio::buffer(i == at ? out[i] + skip : out[i], slice - bytes);
-            bytes += part[parts++].size();
+        if (at < count) {
+            out[at] += skip;
         }
-        to_.write_until(net::clock::now() + stall_);
-        ec = co_await to_.write({part.data(), parts});
-        to_.write_until(net::never);
-        sent += bytes;
+        ec = co_await to_.write({out.data() + at, count - at}, stall_);
     }
     if (ec) {
         broken_ = true;

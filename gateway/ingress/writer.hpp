@@ -19,7 +19,8 @@ class writer
 public:
     writer(net::stream& to, std::chrono::milliseconds stall) : to_(to), stall_(stall) {}
 
-    // The head goes out with the first bytes of the body, in one write.
+    // The head goes out with the first bytes of the body, in one write. Until then another one may replace
+    // it.
     void begin(const reply_head& head);
     [[nodiscard]] bool begun() const { return begun_; }
     // From now on a client that does not read is given up after this time.
@@ -32,6 +33,7 @@ public:
     [[nodiscard]] bool finished() const { return finished_; }
     [[nodiscard]] bool close_after() const { return close_; }
     [[nodiscard]] body_length framing() const { return as_; }
+    [[nodiscard]] bool event_stream() const { return event_stream_; }
     [[nodiscard]] int status() const { return status_; }
     [[nodiscard]] std::uint64_t bytes() const { return bytes_; }
     [[nodiscard]] net::time_point first_byte() const { return first_byte_; }
@@ -43,6 +45,7 @@ private:
     std::chrono::milliseconds stall_;
     std::string head_; // not sent yet
     body_length as_ = body_length::sized;
+    bool event_stream_ = false;
     bool begun_ = false;
     bool sent_head_ = false;
     bool finished_ = false;

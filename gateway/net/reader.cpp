@@ -141,7 +141,7 @@ void reader::finished()
     (into_next_ ? next_end_ : end_) += n;
     if (io_op::ec) {
         ec_ = io_op::ec;
-        if (from_.timed_out() && ec_ == asio::error::operation_aborted) {
+        if (from_.read_timed_out() && ec_ == asio::error::operation_aborted) {
             ec_ = asio::error::timed_out;
         }
     }

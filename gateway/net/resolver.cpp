@@ -5,6 +5,7 @@
 #include <boost/asio/ip/address.hpp>
 
 #include <algorithm>
+#include <array>
 #include <condition_variable>
 #include <deque>
 #include <map>
@@ -200,6 +201,30 @@ task<result<addresses>> resolver::resolve(loop& on, std::string host, interrupt&
         });
     }
     co_return **mine->got;
+}
+
+addresses in_turn(addresses all, const asio::ip::address* first)
+{
+    addresses made;
+    made.reserve(all.size());
+    std::array<std::size_t, 2> next{}; // of each family
+    bool v6 = !all.empty() && all.front().is_v6();
+    while (made.size() < all.size()) {
+        std::size_t& at = next[v6 ? 1 : 0];
+        while (at < all.size() && all[at].is_v6() != v6) {
+            ++at;
+        }
+        if (at < all.size()) {
+            made.push_back(all[at++]);
+        }
+        v6 = !v6;
+    }
+    if (first != nullptr) {
+        if (const auto found = std::ranges::find(made, *first); found != made.end()) {
+            std::rotate(made.begin(), found, found + 1);
+        }
+    }
+    return made;
 }
 
 bool is_private(const asio::ip::address& where)

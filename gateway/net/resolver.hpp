@@ -43,6 +43,10 @@ private:
     std::shared_ptr<parts> parts_;
 };
 
+// The order in which addresses are tried: the families take turns (RFC 8305 section 4), `first`, if it is one
+// of them, before all others.
+[[nodiscard]] addresses in_turn(addresses all, const asio::ip::address* first);
+
 // Loopback, private, link-local, unspecified or multicast: not where a name from outside may lead.
 [[nodiscard]] bool is_private(const asio::ip::address& where);
 

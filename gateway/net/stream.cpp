@@ -2,6 +2,7 @@
 
 #include "net/tls.hpp"
 
+#include <boost/asio/bind_cancellation_slot.hpp>
 #include <boost/asio/error.hpp>
 #include <boost/asio/ssl/stream.hpp>
 #include <boost/asio/write.hpp>
@@ -9,8 +10,11 @@
 #include <algorithm>
 #include <array>
 #include <cerrno>
+#include <linux/sockios.h>
 #include <netinet/tcp.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
+#include <tuple>
 #include <utility>
 
 namespace gw::net {
@@ -29,19 +33,27 @@ struct to_op
     void operator()(error_code ec) const { (*this)(ec, 0); }
 };
 
-// An awaiter that starts an operation given as a callable taking the handler.
+auto handler(io_op& op, asio::cancellation_signal& by)
+{
+    return asio::bind_cancellation_slot(by.slot(), to_op{&op});
+}
+
+// An awaiter that starts an operation given as a callable taking the handler, which `by` cancels.
 template <class Start>
 struct awaiting : io_await
 {
+    asio::cancellation_signal& by;
     Start start;
-    explicit awaiting(Start s) : start(std::move(s)) {}
+    awaiting(asio::cancellation_signal& signal, Start s) : by(signal), start(std::move(s)) {}
     bool await_ready() const noexcept { return false; }
     void await_suspend(std::coroutine_handle<> h)
     {
         who = h;
-        start(to_op{this});
+        start(handler(*this, by));
     }
 };
+
+constexpr std::size_t record_size = 16 * 1024; // the most that one TLS record holds
 
 void name_timeout(error_code& ec, bool timed_out)
 {
@@ -83,27 +95,48 @@ struct stream::tls_part
 };
 
 stream::stream(loop& on, tcp_socket socket)
-    : on_(on), socket_(std::move(socket)), read_deadline_(on.deadlines, this, &stream::expired),
-      write_deadline_(on.deadlines, this, &stream::expired)
+    : on_(on), socket_(std::move(socket)), read_deadline_(on.deadlines, this, &stream::read_expired),
+      write_deadline_(on.deadlines, this, &stream::write_expired)
 {
 }
 
 stream::~stream() = default;
 
-void stream::expired(void* self)
+void stream::read_expired(void* self)
 {
     auto& me = *static_cast<stream*>(self);
-    me.timed_out_ = true;
-    me.cancel();
+    me.read_timed_out_ = true;
+    me.cancel_read_.emit(asio::cancellation_type::terminal);
+}
+
+void stream::write_expired(void* self)
+{
+    auto& me = *static_cast<stream*>(self);
+    // Its kernel took some meanwhile: slow is not stalled. (A socket is writable again only when a third of
+    // its buffer is free, which may be megabytes.)
+    if (const int left = me.unsent(); me.stall_.count() != 0 && left < me.unsent_) {
+        me.unsent_ = left;
+        me.write_until(clock::now() + me.stall_);
+        return;
+    }
+    me.write_timed_out_ = true;
+    me.cancel_write_.emit(asio::cancellation_type::terminal);
+}
+
+int stream::unsent() const
+{
+    int left = 0;
+    std::ignore = ::ioctl(const_cast<tcp_socket&>(socket_).native_handle(), SIOCOUTQ, &left);
+    return left;
 }
 
 void stream::start_read(void* into, std::size_t size, io_op& op)
 {
-    timed_out_ = false;
+    read_timed_out_ = false;
     if (tls_) {
-        tls_->ssl.async_read_some(asio::mutable_buffer(into, size), to_op{&op});
+        tls_->ssl.async_read_some(asio::mutable_buffer(into, size), handler(op, cancel_read_));
     } else {
-        socket_.async_read_some(asio::mutable_buffer(into, size), to_op{&op});
+        socket_.async_read_some(asio::mutable_buffer(into, size), handler(op, cancel_read_));
     }
 }
 
@@ -135,39 +168,58 @@ std::size_t stream::try_write(std::span<const asio::const_buffer> buffers, error
     return 0;
 }
 
-task<error_code> stream::write(std::span<const asio::const_buffer> buffers)
+task<error_code> stream::write(std::span<const asio::const_buffer> buffers, std::chrono::milliseconds stall)
 {
-    timed_out_ = cancelled_ = false;
+    write_timed_out_ = cancelled_ = false;
+    stall_ = stall;
+    const auto limit_wait = [this] {
+        if (stall_.count() != 0) {
+            unsent_ = unsent();
+            write_until(clock::now() + stall_);
+        }
+    };
+    // A cancel(), or the end of the limit, just as it became ready is not lost.
+    const auto over = [this](error_code ec) {
+        if (!ec && (cancelled_ || write_timed_out_)) {
+            ec = asio::error::operation_aborted;
+        }
+        name_timeout(ec, write_timed_out_);
+        torn_ = torn_ || ec;
+        if (stall_.count() != 0) {
+            write_until(never);
+        }
+        return ec;
+    };
     if (tls_ && !ended_) {
         // One record instead of one per buffer: TLS writes are gathered here when they are small.
         std::size_t total = 0;
         for (const auto& each : buffers) {
             total += each.size();
         }
-        if (total <= 16 * 1024 && buffers.size() > 1) {
+        if (total <= record_size && buffers.size() > 1) {
             const auto joined =
                 std::make_unique_for_overwrite<char[]>(total); // not in the frame, which plain writes share
             asio::buffer_copy(asio::buffer(joined.get(), total), buffers);
-            auto op = awaiting([&](to_op done) {
-                asio::async_write(tls_->ssl, asio::buffer(joined.get(), total), done);
+            auto op = awaiting(cancel_write_, [&](auto done) {
+                asio::async_write(tls_->ssl, asio::buffer(joined.get(), total), std::move(done));
             });
+            limit_wait();
             const io_result got = co_await op;
-            error_code ec = got.ec;
-            torn_ = torn_ || ec;
-            name_timeout(ec, timed_out_);
-            co_return ec;
+            co_return over(got.ec);
         }
-        for (const auto& each : buffers) {
-            auto op = awaiting([&](to_op done) { asio::async_write(tls_->ssl, each, done); });
-            const io_result got = co_await op;
-            error_code ec = got.ec;
-            if (!ec && cancelled_) {
-                ec = asio::error::operation_aborted;
-            }
-            if (ec) {
-                torn_ = true;
-                name_timeout(ec, timed_out_);
-                co_return ec;
+        for (asio::const_buffer each : buffers) {
+            while (each.size() != 0) {
+                const asio::const_buffer part(each.data(), std::min(each.size(), record_size));
+                auto op = awaiting(cancel_write_, [&](auto done) {
+                    asio::async_write(tls_->ssl, part, std::move(done));
+                });
+                limit_wait();
+                const io_result got = co_await op;
+                const error_code ec = over(got.ec);
+                if (ec) {
+                    co_return ec;
+                }
+                each += part.size();
             }
         }
         co_return error_code{};
@@ -196,14 +248,13 @@ task<error_code> stream::write(std::span<const asio::const_buffer> buffers)
             co_return ec;
         }
         if (sent == 0) {
-            auto op = awaiting([&](to_op done) { socket_.async_wait(tcp_socket::wait_write, done); });
+            auto op = awaiting(cancel_write_, [&](auto done) {
+                socket_.async_wait(tcp_socket::wait_write, std::move(done));
+            });
+            limit_wait();
             const io_result ready = co_await op;
-            ec = ready.ec;
-            if (!ec && cancelled_) { // just as it became ready: a cancel() may not be lost
-                ec = asio::error::operation_aborted;
-            }
+            ec = over(ready.ec);
             if (ec) {
-                name_timeout(ec, timed_out_);
                 co_return ec;
             }
             continue;
@@ -223,7 +274,8 @@ task<error_code> stream::write(std::span<const asio::const_buffer> buffers)
 
 task<error_code> stream::connect(const tcp::endpoint& to)
 {
-    timed_out_ = false;
+    write_timed_out_ = false;
+    stall_ = {};
     error_code ec;
     if (!socket_.is_open()) {
         socket_.open(to.protocol(), ec);
@@ -231,29 +283,29 @@ task<error_code> stream::connect(const tcp::endpoint& to)
             co_return ec;
         }
     }
-    auto op = awaiting([&](to_op done) { socket_.async_connect(to, done); });
+    auto op = awaiting(cancel_write_, [&](auto done) { socket_.async_connect(to, std::move(done)); });
     const io_result got = co_await op;
     ec = got.ec;
-    name_timeout(ec, timed_out_);
+    name_timeout(ec, write_timed_out_);
     if (!ec) {
         error_code ignored;
         socket_.set_option(tcp::no_delay(true), ignored);
+    }
+    // Nobody listens on a port of this machine that the kernel then picks for our end: connected to itself.
+    if (!ec && socket_.local_endpoint(ec) == to && !ec) {
+        ec = asio::error::connection_refused;
     }
     co_return ec;
 }
 
 task<error_code> stream::handshake_client(asio::ssl::context& with, const std::string& host)
 {
-    timed_out_ = false;
     tls_ = std::make_unique<tls_part>(socket_, with);
     why_.clear();
     if (!expect_host(tls_->ssl.native_handle(), host, why_)) {
         co_return asio::error::no_memory;
     }
-    auto op = awaiting([&](to_op done) { tls_->ssl.async_handshake(asio::ssl::stream_base::client, done); });
-    const io_result got = co_await op;
-    error_code ec = got.ec;
-    name_timeout(ec, timed_out_);
+    const error_code ec = co_await handshake(false);
     if (ec && why_.empty()) {
         why_ = handshake_fault(ec);
     }
@@ -262,15 +314,23 @@ task<error_code> stream::handshake_client(asio::ssl::context& with, const std::s
 
 task<error_code> stream::handshake_server(asio::ssl::context& with)
 {
-    timed_out_ = false;
     tls_ = std::make_unique<tls_part>(socket_, with);
-    auto op = awaiting([&](to_op done) { tls_->ssl.async_handshake(asio::ssl::stream_base::server, done); });
-    const io_result got = co_await op;
-    error_code ec = got.ec;
-    name_timeout(ec, timed_out_);
+    const error_code ec = co_await handshake(true);
     if (ec) {
         why_ = ec.message();
     }
+    co_return ec;
+}
+
+task<error_code> stream::handshake(bool as_server)
+{
+    write_timed_out_ = false;
+    stall_ = {};
+    const auto side = as_server ? asio::ssl::stream_base::server : asio::ssl::stream_base::client;
+    auto op = awaiting(cancel_write_, [&](auto done) { tls_->ssl.async_handshake(side, std::move(done)); });
+    const io_result got = co_await op;
+    error_code ec = got.ec;
+    name_timeout(ec, write_timed_out_);
     co_return ec;
 }
 

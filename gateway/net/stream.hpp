@@ -7,6 +7,9 @@
 #include "net/loop.hpp"
 #include "net/task.hpp"
 
+#include <boost/asio/cancellation_signal.hpp>
+
+#include <chrono>
 #include <coroutine>
 #include <cstddef>
 #include <cstdint>
@@ -60,8 +63,11 @@ public:
     // there. REQUIRES no other read is outstanding, and buffer and op live until then.
     void start_read(void* into, std::size_t size, io_op& op);
 
-    // Writes everything. Plain sockets try at once and wait only for what the kernel did not take.
-    [[nodiscard]] task<error_code> write(std::span<const asio::const_buffer> buffers);
+    // Writes everything. Plain sockets try at once and wait only for what the kernel did not take. A `stall`
+    // above 0 limits each wait: a peer that takes nothing for so long ends it (timed_out), a slow one does
+    // not.
+    [[nodiscard]] task<error_code>
+    write(std::span<const asio::const_buffer> buffers, std::chrono::milliseconds stall = {});
     // The try without a coroutine: the number of bytes taken, at once; 0 with a TLS stream. For the hot path.
     [[nodiscard]] std::size_t try_write(std::span<const asio::const_buffer> buffers, error_code& ec);
 
@@ -71,11 +77,12 @@ public:
     [[nodiscard]] task<error_code> handshake_client(asio::ssl::context& with, const std::string& host);
     [[nodiscard]] task<error_code> handshake_server(asio::ssl::context& with);
 
-    // Limits for what is outstanding, absolute; `never` disarms. What ran out completes with
-    // asio::error::timed_out.
+    // Limits for the read and for the write that are outstanding, absolute; `never` disarms. What ran out
+    // completes with asio::error::timed_out; the other direction does not notice. Connecting and handshakes
+    // count as writes.
     void read_until(time_point when) { read_deadline_.arm(when); }
     void write_until(time_point when) { write_deadline_.arm(when); }
-    [[nodiscard]] bool timed_out() const { return timed_out_; }
+    [[nodiscard]] bool read_timed_out() const { return read_timed_out_; }
 
     void cancel(); // what is outstanding completes with operation_aborted
     // FIN, and reads go on. With TLS a close_notify goes before it, within write_until(): only if what was
@@ -99,16 +106,24 @@ public:
 private:
     struct tls_part;
 
-    static void expired(void* self);
+    [[nodiscard]] task<error_code> handshake(bool as_server);
+    [[nodiscard]] int unsent() const; // bytes that the other side's kernel has not acknowledged
+    static void read_expired(void* self);
+    static void write_expired(void* self);
 
     loop& on_;
     tcp_socket socket_;
     std::unique_ptr<tls_part> tls_;
     deadline read_deadline_;
     deadline write_deadline_;
-    bool timed_out_ = false;
+    asio::cancellation_signal cancel_read_;
+    asio::cancellation_signal cancel_write_;
+    std::chrono::milliseconds stall_{}; // of the write that is outstanding; 0: it has a fixed end, or none
+    int unsent_ = 0;                    // when its limit was set
+    bool read_timed_out_ = false;
+    bool write_timed_out_ = false;
     bool cancelled_ = false; // since the write began
-    bool torn_ = false;      // a TLS record went out in part: nothing may follow it
+    bool torn_ = false;      // a write broke off; with TLS nothing may follow it
     bool ended_ = false;     // end_send() was called
     std::string why_;
 };

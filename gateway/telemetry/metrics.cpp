@@ -136,6 +136,7 @@ void core_metrics::add(const core_metrics& other)
     internal_errors += other.internal_errors;
     leaks_stopped += other.leaks_stopped;
     no_copy += other.no_copy;
+    stale_connections += other.stale_connections;
 }
 
 std::string label(std::string_view name, std::string_view value)
@@ -240,6 +241,12 @@ std::string render(const core_metrics& sum, const process_metrics& process)
         "fourways_bodies_without_copy_total",
         "Bodies streamed without a copy for a second attempt.",
         sum.no_copy
+    );
+    counter(
+        out,
+        "fourways_stale_connections_total",
+        "Kept upstream connections that ended just as a request went out on them.",
+        sum.stale_connections
     );
 
     std::set<std::string> named;

@@ -51,6 +51,7 @@ struct core_metrics
     std::uint64_t internal_errors = 0;
     std::uint64_t leaks_stopped = 0;
     std::uint64_t no_copy = 0;
+    std::uint64_t stale_connections = 0;
 
     void count_request(std::string_view entry, std::string_view door, int status, double seconds);
     void count_attempt(

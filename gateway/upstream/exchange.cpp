@@ -11,7 +11,8 @@ namespace {
 // After a failed write the answer may still be there: servers refuse a body and close.
 constexpr auto late_answer = std::chrono::seconds(2);
 constexpr std::chrono::milliseconds after_stream{100};
-constexpr std::size_t most_gathered = 15; // pieces of a body that go out in one write with the head
+constexpr std::chrono::milliseconds margin{1000}; // of the time that the other side keeps a connection
+constexpr std::size_t most_gathered = 15;         // pieces of a body that go out in one write with the head
 
 net::time_point after(std::chrono::milliseconds limit)
 {
@@ -45,7 +46,8 @@ std::unexpected<failure> exchange::broken(const net::error_code& ec, std::string
     return std::unexpected(failure{
         .what = code::unavailable,
         .from = origin::upstream,
-        .again = over_.reused() && bytes_received_ == 0 ? retry::if_reused : retry::never,
+        .again =
+            over_.reused() && bytes_received_ == 0 && over_->in.empty() ? retry::if_reused : retry::never,
         .text =
             std::string("the upstream ") + (closed ? "closed" : "broke") + " the connection while " + doing,
         .detail = ec.message()
@@ -58,7 +60,6 @@ net::task<result<void>> exchange::send(std::string head, body_plan plan, source 
     plan_ = std::move(plan);
     from_ = from;
     over_->exchanges += 1;
-    over_->wire.write_until(after(limits_.idle));
 
     if ((from_.log != nullptr && plan_.length() != 0) || plan_.pieces.size() > most_gathered) {
         // The body may still arrive, lie in a file, or be cut up: follow it, and watch for an early answer
@@ -135,9 +136,8 @@ net::task<result<void>> exchange::send(std::string head, body_plan plan, source 
         if (stop_.fired()) {
             co_return broken({}, "the request was sent");
         }
-        ec = co_await over_->wire.write({rest.data(), kept});
+        ec = co_await over_->wire.write({rest.data(), kept}, limits_.idle);
     }
-    over_->wire.write_until(net::never); // or it would end the wait for the answer
     if (stop_.fired()) {
         co_return broken(ec, "the request was sent");
     }
@@ -160,10 +160,8 @@ net::task<result<void>> exchange::put(std::string_view first, std::string_view s
     const std::array<net::asio::const_buffer, 2> out{
         net::asio::buffer(first.data(), first.size()), net::asio::buffer(second.data(), second.size())
     };
-    over_->wire.write_until(after(limits_.idle));
     wrote_any_ = true;
-    const net::error_code ec = co_await over_->wire.write(out);
-    over_->wire.write_until(net::never); // the next bytes may be the client's to wait for
+    const net::error_code ec = co_await over_->wire.write(out, limits_.idle);
     if (ec || end_upload_ || stop_.fired()) {
         co_return broken(ec, "the request was sent");
     }
@@ -189,10 +187,11 @@ net::task<void> exchange::upload()
             break;
         }
     }
-    over_->wire.write_until(net::never);
     if (sent) {
         upload_whole_ = true;
-        if (limits_.first_byte && !have_head_) {
+        if (have_head_) { // an answer that began early: from here on its silence counts
+            over_->wire.read_until(after(limits_.idle));
+        } else if (limits_.first_byte) {
             over_->wire.read_until(after(*limits_.first_byte));
         }
     } else if (!end_upload_) {
@@ -205,6 +204,12 @@ net::task<void> exchange::upload()
     }
     uploading_ = false;
     upload_done_.set();
+}
+
+// Until when the answer may be silent. While we still send it may wait for the rest of the request.
+net::time_point exchange::silence() const
+{
+    return uploading_ ? net::never : after(limits_.idle);
 }
 
 net::task<result<const wire::response_head*>> exchange::head()
@@ -234,7 +239,7 @@ net::task<result<const wire::response_head*>> exchange::head()
             // The views in head_ must stay: the head is consumed with the first bytes of the body.
             give_ = size;
             have_head_ = true;
-            over_->wire.read_until(after(limits_.idle));
+            over_->wire.read_until(silence());
             left_ = head_.content_length;
             event_stream_ = head_.content_type.starts_with("text/event-stream");
             if (head_.body == wire::framing::chunked) {
@@ -302,13 +307,16 @@ net::task<result<std::string_view>> exchange::next()
         if (stop_.fired()) {
             co_return broken({}, "its answer was read");
         }
-        over_->wire.read_until(after(limits_.idle));
+        if (upload_failed_ && upload_failed_->from != origin::upstream) {
+            co_return std::unexpected(*upload_failed_); // the request will never be whole
+        }
+        over_->wire.read_until(silence());
         const net::error_code ec = co_await over_->in.more(net::reader::first_size);
         if (ec == net::asio::error::eof && head_.body == wire::framing::until_close && !stop_.fired()) {
             complete_ = true;
             continue;
         }
-        if (ec) {
+        if (ec && !(upload_failed_ && upload_failed_->from != origin::upstream)) {
             co_return broken(ec, "its answer was read");
         }
     }
@@ -323,8 +331,12 @@ net::task<void> exchange::close()
         co_await upload_done_.wait();
     }
     over_->in.consume(std::exchange(give_, 0));
+    if (have_head_ && head_.keeps) { // given up before the other side does it
+        over_->idle_limit = std::min<std::chrono::milliseconds>(over_->idle_limit, *head_.keeps - margin);
+    }
     const bool clean = have_head_ && complete_ && upload_whole_ && !upload_failed_ && head_.keep_alive &&
-                       head_.body != wire::framing::until_close && over_->in.empty();
+                       head_.body != wire::framing::until_close && over_->in.empty() &&
+                       over_->idle_limit.count() > 0;
     if (clean) {
         // llama.cpp's server promises to keep the connection and closes it right behind a stream.
         over_.keep(event_stream_ ? after_stream : std::chrono::milliseconds{});

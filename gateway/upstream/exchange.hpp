@@ -54,7 +54,9 @@ public:
     // object goes.
     [[nodiscard]] net::task<void> close();
 
-    [[nodiscard]] bool complete() const { return complete_; }   // the body was read to its end
+    [[nodiscard]] bool complete() const { return complete_; } // the body was read to its end
+    // A length or chunks tell where the body ends; else it is the end of the connection, and may be a cut.
+    [[nodiscard]] bool delimited() const { return head_.body != wire::framing::until_close; }
     [[nodiscard]] bool wrote_any() const { return wrote_any_; } // one byte of the request left
     [[nodiscard]] std::uint64_t bytes_sent() const { return bytes_sent_; }
     [[nodiscard]] std::uint64_t bytes_received() const { return bytes_received_; }
@@ -62,6 +64,7 @@ public:
 private:
     [[nodiscard]] net::task<void> upload();
     [[nodiscard]] net::task<result<void>> put(std::string_view first, std::string_view second);
+    [[nodiscard]] net::time_point silence() const;
     [[nodiscard]] std::unexpected<failure>
     broken(const net::error_code& ec, std::string_view while_doing) const;
 

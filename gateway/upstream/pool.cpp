@@ -14,6 +14,9 @@ namespace {
 // What the read of an idle connection may take: it becomes the first read of the next answer.
 constexpr std::size_t idle_watch = net::reader::full_size;
 constexpr std::size_t most_idle_per_peer = 256;
+constexpr std::size_t most_remembered = 1024; // hosts
+// The least that an address gets of the time to connect while there are others (RFC 8305 section 5).
+constexpr std::chrono::milliseconds least_share{250};
 
 std::unexpected<failure> not_connected(code what, std::string text, std::string detail)
 {
@@ -152,7 +155,7 @@ net::task<result<lease>> pool::borrow(const peer& to, net::time_point until, net
             const auto idled = now - it->idle_since;
             const bool fresh = !it->dead && it->in.empty() && !it->in.failed() && idled < it->idle_limit;
             // The outstanding read has told of everything but what arrived since the loop last looked.
-            if (fresh && (idled < std::chrono::seconds(1) || it->wire.silent())) {
+            if (fresh && it->wire.silent()) {
                 ++busy_;
                 co_return lease(*this, std::move(it), true);
             }
@@ -198,10 +201,16 @@ net::task<result<lease>> pool::connect(const peer& to, net::time_point until, ne
             to.host
         );
     }
+    if (found->size() > 1) {
+        const auto known = worked_.find(first_hop);
+        found = net::in_turn(std::move(*found), known == worked_.end() ? nullptr : &known->second);
+    }
 
     const std::uint16_t port = proxied ? to.proxy_port : to.port;
     std::string why = "no address";
-    for (const auto& address : *found) {
+    bool slow = false; // the last one that was tried
+    for (std::size_t i = 0; i < found->size(); ++i) {
+        const auto& address = (*found)[i];
         auto it = std::make_unique<connection>(on_, net::tcp_socket(on_.io));
         it->idle_limit = to.idle;
         it->key = to.key;
@@ -211,7 +220,12 @@ net::task<result<lease>> pool::connect(const peer& to, net::time_point until, ne
             co_return std::unexpected(failure{.what = stop.why()});
         }
 
-        it->wire.write_until(until);
+        // One that swallows everything must not use up the time of those behind it.
+        const auto now = net::clock::now();
+        const std::size_t left = found->size() - i;
+        const auto share =
+            std::max<net::clock::duration>((until - now) / static_cast<int>(left), least_share);
+        it->wire.write_until(left == 1 ? until : std::min(until, now + share));
         net::error_code ec = co_await it->wire.connect({address, port});
         if (net::no_descriptors(ec) && idle_total_ != 0) {
             clear(); // of our own
@@ -219,13 +233,6 @@ net::task<result<lease>> pool::connect(const peer& to, net::time_point until, ne
         }
         if (stop.fired()) {
             co_return std::unexpected(failure{.what = stop.why()});
-        }
-        if (ec == net::asio::error::timed_out) {
-            co_return not_connected(
-                code::timeout,
-                "connecting to the upstream took longer than its timeout.connect",
-                to.key + ": connect timed out"
-            );
         }
         if (net::no_descriptors(ec)) {
             // Nobody else's fault: it is held against no upstream.
@@ -240,9 +247,20 @@ net::task<result<lease>> pool::connect(const peer& to, net::time_point until, ne
             });
         }
         if (ec) {
+            slow = ec == net::asio::error::timed_out;
             why = ec.message();
+            if (slow && net::clock::now() >= until) {
+                break;
+            }
             continue; // the next address
         }
+        if (found->size() > 1) {
+            if (worked_.size() >= most_remembered) {
+                worked_.clear();
+            }
+            worked_.insert_or_assign(first_hop, address);
+        }
+        it->wire.write_until(until);
         if (proxied) {
             it->wire.read_until(until);
             auto opened = co_await tunnel(*it, to, stop);
@@ -265,6 +283,7 @@ net::task<result<lease>> pool::connect(const peer& to, net::time_point until, ne
             }
             if (shaken && net::handshake_reset(shaken)) {
                 why = "it closed the connection during the TLS handshake";
+                slow = false;
                 continue; // the next address
             }
             if (shaken) {
@@ -279,6 +298,13 @@ net::task<result<lease>> pool::connect(const peer& to, net::time_point until, ne
         it->wire.read_until(net::never);
         ++busy_;
         co_return lease(*this, std::move(it), false);
+    }
+    if (slow) {
+        co_return not_connected(
+            code::timeout,
+            "connecting to the upstream took longer than its timeout.connect",
+            to.key + ": connect timed out"
+        );
     }
     co_return not_connected(
         code::unavailable,

@@ -70,7 +70,7 @@ public:
     ~pool();
 
     // Lends a connection to `to`: an idle one with an equal key that is still silent, else a new one (DNS,
-    // TCP, TLS).
+    // TCP, TLS). Of several addresses the one that worked last is tried first; each gets a fair share.
     //   until     covers resolving, connecting and the handshake together
     //   errors    unavailable (not resolved, refused, reset), timeout, upstream_tls, overloaded (no
     //             descriptors): all retry::safe, nothing was sent; or the interrupt's reason
@@ -98,7 +98,8 @@ private:
     net::loop& on_;
     net::resolver& names_;
     std::unordered_map<std::string, std::vector<std::unique_ptr<connection>>> idle_;
-    std::shared_ptr<const std::unordered_set<std::string>> named_; // null: no reload yet
+    std::shared_ptr<const std::unordered_set<std::string>> named_;   // null: no reload yet
+    std::unordered_map<std::string, net::asio::ip::address> worked_; // of hosts with several addresses
     std::size_t idle_total_ = 0;
     std::size_t busy_ = 0;
 };

@@ -3,6 +3,7 @@
 #include "wire/bytes.hpp"
 #include "wire/field_line.hpp"
 
+#include <charconv>
 #include <string>
 
 namespace gw::wire {
@@ -38,6 +39,20 @@ void clear(response_head& out)
     kept.clear();
     out = response_head{};
     out.fields = std::move(kept);
+}
+
+// `timeout=5, max=100` (RFC 2068 section 19.7.1.1): its first number.
+std::optional<std::chrono::seconds> keep_time(std::string_view value)
+{
+    constexpr std::string_view name = "timeout=";
+    const std::size_t at = value.find(name);
+    std::uint32_t told = 0;
+    if (at == std::string_view::npos) {
+        return std::nullopt;
+    }
+    value.remove_prefix(at + name.size());
+    const auto [end, error] = std::from_chars(value.data(), value.data() + value.size(), told);
+    return error == std::errc{} ? std::optional(std::chrono::seconds(told)) : std::nullopt;
 }
 
 class scan
@@ -168,6 +183,8 @@ private:
             if (bytes::is_name(found.name, "connection")) {
                 close_ = close_ || list_holds(found.value, "close");
                 keep_ = keep_ || list_holds(found.value, "keep-alive");
+            } else if (bytes::is_name(found.name, "keep-alive")) {
+                out_.keeps = keep_time(found.value);
             }
             break;
         case 11:

@@ -6,6 +6,7 @@
 #include "message/failure.hpp"
 #include "wire/field.hpp"
 
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <optional>
@@ -27,6 +28,7 @@ struct response_head
         framing::none; // none: 1xx, 204, 304 and answers to HEAD; until_close: neither length nor chunks
     std::uint64_t content_length = 0;
     bool keep_alive = true; // by version, Connection and framing; false also for a 204 that announces a body
+    std::optional<std::chrono::seconds> keeps; // Keep-Alive: timeout=N, how long the other side keeps it
 
     std::string_view content_type;
     std::string_view content_encoding;

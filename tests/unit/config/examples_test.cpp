@@ -129,6 +129,7 @@ TEST_F(examples, full_says_the_defaults)
     EXPECT_EQ(said.body_min_rate, plain.limits.body_min_rate);
     EXPECT_EQ(said.idle_timeout, plain.limits.idle_timeout);
     EXPECT_EQ(said.write_timeout, plain.limits.write_timeout);
+    EXPECT_EQ(said.half_close, plain.limits.half_close);
     EXPECT_EQ(said.connections, 4096U); // what 0 stands for, unless few files may be open
     EXPECT_EQ(plain.limits.connections, 0U);
     EXPECT_EQ(said.connections_per_client, plain.limits.connections_per_client);

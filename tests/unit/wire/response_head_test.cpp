@@ -173,6 +173,20 @@ TEST(response_head, keeps_the_connection_by_version_and_field)
     );
 }
 
+TEST(response_head, tells_how_long_the_other_side_keeps_the_connection)
+{
+    const auto keeps = [](const std::string& value) {
+        return accepted("HTTP/1.1 200 OK\r\nContent-Length: 0\r\nKeep-Alive: " + value + "\r\n\r\n").keeps;
+    };
+    EXPECT_EQ(keeps("timeout=5"), std::chrono::seconds(5));
+    EXPECT_EQ(keeps("max=100, timeout=65"), std::chrono::seconds(65));
+    EXPECT_EQ(keeps("timeout=0, max=1"), std::chrono::seconds(0));
+    EXPECT_EQ(keeps("timeout=99999999999999999999"), std::nullopt);
+    EXPECT_EQ(keeps("timeout=x"), std::nullopt);
+    EXPECT_EQ(keeps("max=100"), std::nullopt);
+    EXPECT_EQ(accepted("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n").keeps, std::nullopt);
+}
+
 TEST(response_head, limits_its_fields_and_bytes)
 {
     std::string many = "HTTP/1.1 200 OK\r\n";

@@ -1,0 +1,271 @@
+// Connecting: names that do not resolve or do so slowly, addresses that refuse or swallow, ourselves; and the
+// limits of a connection's two directions.
+#include "net/loop.hpp"
+#include "net/resolver.hpp"
+#include "net/stream.hpp"
+#include "support/scripted_upstream.hpp"
+#include "support/sockets.hpp"
+#include "upstream/pool.hpp"
+
+#include <boost/asio/error.hpp>
+#include <gmock/gmock.h>
+
+#include <array>
+
+namespace gw::test {
+namespace {
+
+using namespace std::chrono_literals;
+using net::asio::ip::make_address;
+using testing::ElementsAre;
+
+constexpr std::string_view name = "model.example";
+
+// Runs one coroutine on the loop of this thread to its end.
+template <class T>
+T run(net::loop& on, net::task<T> work)
+{
+    std::optional<T> got;
+    // NOLINTNEXTLINE: everything outlives the coroutine, which ends before run() returns
+    net::spawn(
+        [](net::task<T> inner, std::optional<T>& into) -> net::task<void> {
+            into.emplace(co_await inner);
+        }(std::move(work), got),
+        [&on](const std::exception_ptr&) { on.stop(); }
+    );
+    on.run();
+    on.io.restart();
+    return std::move(*got);
+}
+
+TEST(Names, FamiliesTakeTurnsAndTheOneThatWorkedGoesFirst)
+{
+    const auto v4 = [](int last) { return make_address("10.0.0." + std::to_string(last)); };
+    const auto v6 = [](int last) { return make_address("fd00::" + std::to_string(last)); };
+    EXPECT_THAT(
+        net::in_turn({v6(1), v6(2), v6(3), v4(1), v4(2)}, nullptr),
+        ElementsAre(v6(1), v4(1), v6(2), v4(2), v6(3))
+    );
+    EXPECT_THAT(net::in_turn({v4(1), v4(2)}, nullptr), ElementsAre(v4(1), v4(2)));
+    const auto worked = v4(2);
+    EXPECT_THAT(net::in_turn({v6(1), v6(2), v4(1), v4(2)}, &worked), ElementsAre(v4(2), v6(1), v4(1), v6(2)));
+    const auto gone = v4(9);
+    EXPECT_THAT(net::in_turn({v4(1)}, &gone), ElementsAre(v4(1)));
+    EXPECT_THAT(net::in_turn({}, &gone), ElementsAre());
+}
+
+// ---- addresses ----
+
+// Listens on 127.0.0.LAST:PORT; port 0 picks one.
+std::pair<socket_fd, std::uint16_t> listen_on(int last, std::uint16_t port, int backlog)
+{
+    socket_fd made(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+    const int on = 1;
+    ::setsockopt(made.get(), SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
+    sockaddr_in at = loopback(port);
+    at.sin_addr.s_addr = htonl(0x7F000000U + static_cast<unsigned>(last));
+    if (::bind(made.get(), reinterpret_cast<sockaddr*>(&at), sizeof at) != 0) { // NOLINT: the C API's way
+        return {socket_fd(), std::uint16_t{0}};
+    }
+    ::listen(made.get(), backlog);
+    socklen_t size = sizeof at;
+    ::getsockname(made.get(), reinterpret_cast<sockaddr*>(&at), &size); // NOLINT: the C API's way
+    return {std::move(made), ntohs(at.sin_port)};
+}
+
+// An address that swallows: its queue is full, so the kernel drops what knocks.
+struct black_hole
+{
+    explicit black_hole(int last)
+    {
+        std::tie(listener, port) = listen_on(last, 0, 0);
+        sockaddr_in at = loopback(port);
+        at.sin_addr.s_addr = htonl(0x7F000000U + static_cast<unsigned>(last));
+        for (int i = 0; i < 8; ++i) {
+            auto& each =
+                knocking.emplace_back(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
+            std::ignore =
+                ::connect(each.get(), reinterpret_cast<sockaddr*>(&at), sizeof at); // NOLINT: the C API's way
+        }
+    }
+    socket_fd listener;
+    std::uint16_t port = 0;
+    std::vector<socket_fd> knocking;
+};
+
+upstream::peer peer_on(std::uint16_t port)
+{
+    upstream::peer made;
+    made.key = "http://" + std::string(name) + ":" + std::to_string(port);
+    made.host = name;
+    made.port = port;
+    return made;
+}
+
+net::resolver::lookup_fn always(net::addresses all)
+{
+    return [all = std::move(all)](const std::string&) -> result<net::addresses> { return all; };
+}
+
+TEST(Addresses, TheNextOneWhenTheFirstRefuses)
+{
+    const auto [listener, port] = listen_on(2, 0, 16);
+    net::loop on;
+    net::resolver of(always({make_address("127.0.0.1"), make_address("127.0.0.2")}));
+    upstream::pool lent(on, of);
+    net::interrupt stop;
+    auto got = run(on, lent.borrow(peer_on(port), net::clock::now() + 20s, stop));
+    ASSERT_TRUE(got.has_value()) << got.error().text;
+    EXPECT_EQ((*got)->wire.socket().remote_endpoint().address(), make_address("127.0.0.2"));
+}
+
+TEST(Addresses, OneThatSwallowsHasItsShareOfTheTimeOnly)
+{
+    const black_hole first(1);
+    const auto [listener, port] = listen_on(2, first.port, 16);
+    ASSERT_TRUE(listener.open());
+    net::loop on;
+    net::resolver of(always({make_address("127.0.0.1"), make_address("127.0.0.2")}));
+    upstream::pool lent(on, of);
+    net::interrupt stop;
+    {
+        auto got = run(on, lent.borrow(peer_on(port), net::clock::now() + 4s, stop));
+        ASSERT_TRUE(got.has_value()) << got.error().text;
+        EXPECT_EQ((*got)->wire.socket().remote_endpoint().address(), make_address("127.0.0.2"));
+    }
+    // The one that worked is asked first from here on.
+    const auto began = net::clock::now();
+    auto again = run(on, lent.borrow(peer_on(port), net::clock::now() + 4s, stop));
+    ASSERT_TRUE(again.has_value()) << again.error().text;
+    EXPECT_LT(net::clock::now() - began, 1900ms) << "less than the first one's share";
+}
+
+TEST(Addresses, AllSwallow)
+{
+    const black_hole only(1);
+    net::loop on;
+    net::resolver of(always({make_address("127.0.0.1"), make_address("127.0.0.1")}));
+    upstream::pool lent(on, of);
+    net::interrupt stop;
+    const auto began = net::clock::now();
+    auto got = run(on, lent.borrow(peer_on(only.port), began + 600ms, stop));
+    ASSERT_FALSE(got.has_value());
+    EXPECT_EQ(got.error().what, code::timeout);
+    EXPECT_EQ(got.error().again, retry::safe);
+    EXPECT_LT(net::clock::now() - began, 12s);
+}
+
+TEST(Addresses, OurselvesIsNobody)
+{
+    const auto port = refusing_port();
+    net::loop on;
+    net::stream wire(on, net::tcp_socket(on.io));
+    wire.socket().open(net::tcp::v4());
+    // The end that the kernel could pick: both ends are this one.
+    wire.socket().set_option(net::asio::socket_base::reuse_address(true));
+    wire.socket().bind({make_address("127.0.0.1"), port});
+    const auto ec = run(on, wire.connect({make_address("127.0.0.1"), port}));
+    EXPECT_EQ(ec, net::asio::error::connection_refused);
+}
+
+// ---- the limits of a connection ----
+
+// A stream that is connected to a socket of the test, both with small buffers.
+struct pair
+{
+    net::loop on;
+    net::stream wire{on, net::tcp_socket(on.io)};
+    socket_fd peer;
+
+    pair()
+    {
+        auto [listener, port] = listen_somewhere();
+        const int small = 4096;
+        ::setsockopt(listener.get(), SOL_SOCKET, SO_RCVBUF, &small, sizeof small);
+        EXPECT_FALSE(run(on, wire.connect({make_address("127.0.0.1"), port})));
+        ::setsockopt(wire.socket().native_handle(), SOL_SOCKET, SO_SNDBUF, &small, sizeof small);
+        peer = socket_fd(::accept(listener.get(), nullptr, nullptr));
+    }
+};
+
+struct read_op : net::io_op
+{
+    bool over = false;
+    read_op()
+    {
+        complete = [](net::io_op& self) { static_cast<read_op&>(self).over = true; };
+    }
+};
+
+constexpr std::size_t much = 4 << 20;
+
+TEST(Limits, AReadThatTimesOutLeavesTheWriteAlone)
+{
+    pair two;
+    std::array<char, 16> into{};
+    read_op read;
+    two.wire.start_read(into.data(), into.size(), read);
+    two.wire.read_until(net::clock::now() + 50ms);
+    // The peer begins to take what is written when the read is over.
+    std::size_t taken = 0;
+    two.on.each_tick([&](net::time_point) {
+        while (read.over) {
+            const auto got = two.peer.receive(0ms);
+            if (!got) {
+                break;
+            }
+            taken += got->size();
+        }
+    });
+    const std::string bytes(much, 'x');
+    const std::array out{net::asio::buffer(bytes)};
+    const std::array<net::asio::const_buffer, 1> whole{out[0]};
+    const auto ec = run(two.on, two.wire.write(whole, 20s));
+    EXPECT_FALSE(ec) << ec.message();
+    EXPECT_EQ(read.ec, net::asio::error::operation_aborted);
+    EXPECT_TRUE(two.wire.read_timed_out());
+}
+
+TEST(Limits, AWriteThatTimesOutLeavesTheReadAlone)
+{
+    pair two;
+    std::array<char, 16> into{};
+    read_op read;
+    two.wire.start_read(into.data(), into.size(), read);
+    const std::string bytes(much, 'x');
+    const std::array<net::asio::const_buffer, 1> whole{net::asio::buffer(bytes)};
+    const auto ec = run(two.on, two.wire.write(whole, 50ms));
+    EXPECT_EQ(ec, net::asio::error::timed_out);
+    EXPECT_FALSE(read.over);
+    two.peer.send("hello");
+    two.on.each_tick([&](net::time_point) {
+        if (read.over) {
+            two.on.stop();
+        }
+    });
+    two.on.run();
+    EXPECT_EQ(std::string_view(into.data(), read.n), "hello");
+    EXPECT_FALSE(read.ec);
+}
+
+TEST(Limits, APeerThatTakesALittleAtATimeIsNotStalled)
+{
+    pair two;
+    std::size_t taken = 0;
+    two.on.each_tick([&](net::time_point) { // less often than the limit would last for the whole
+        if (const auto got = two.peer.receive(0ms)) {
+            taken += got->size();
+        }
+    });
+    const std::string bytes(400'000, 'x');
+    const std::array<net::asio::const_buffer, 1> whole{net::asio::buffer(bytes)};
+    const auto began = net::clock::now();
+    const auto ec = run(two.on, two.wire.write(whole, 2s));
+    EXPECT_FALSE(ec
+    ) << ec.message()
+      << " after " << taken << " bytes and "
+      << std::chrono::duration_cast<std::chrono::milliseconds>(net::clock::now() - began).count() << " ms";
+}
+
+} // namespace
+} // namespace gw::test
