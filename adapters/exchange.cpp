@@ -262,7 +262,10 @@ private:
             return action::fail{unavailable("the upstream's stream ended without content", head_.status)};
         }
         if (events_ && plan_.chat && !ended_ && !finished_) { // a proxy on the way may have hidden a cut
-            return action::fail{unavailable("the upstream's stream stopped before its end", head_.status)};
+            verdict why = unavailable("the upstream's stream stopped before its end", head_.status);
+            why.what = outcome::broken_stream;
+            why.where = scope::upstream;
+            return action::fail{std::move(why)};
         }
         return action::done{};
     }

@@ -90,10 +90,15 @@ void check_events(conversation& talk, std::string_view body)
         return;
     }
     const auto then = talk.step(event::end{}, now, wall);
-    require(content == std::holds_alternative<action::done>(then), "without content a stream is no answer");
-    if (!content) {
-        check_verdict(then);
+    if (std::holds_alternative<action::done>(then)) {
+        require(content, "without content a stream is no answer");
+        return;
     }
+    check_verdict(then); // a chat may have stopped before its end
+    require(
+        content == (std::get<action::fail>(then).why.what == outcome::broken_stream),
+        "a stream breaks behind its first content"
+    );
 }
 
 } // namespace
