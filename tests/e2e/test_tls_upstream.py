@@ -237,7 +237,7 @@ def test_an_answer_that_lasts_until_the_end_needs_a_close_notify(start, ca_file,
     """Without it anybody on the way could have cut the answer: it is passed on as a cut."""
     good = make("127.0.0.1", by=COMPANY).server()
     kind = b"application/json" if door == "plain" else b"text/event-stream"
-    body = b'{"choices":[{"message":{"content":"hi"}}]}' if door == "plain" else b'data: {"choices":[{"delta":{"content":"hi"}}]}\n\n'
+    body = b'{"choices":[{"message":{"content":"hi"}}]}' if door == "plain" else b'data: {"choices":[{"delta":{"content":"hi"},"finish_reason":"stop"}]}\n\n'
 
     def talk(raw, peer):
         wire = good.wrap_socket(peer, server_side=True)
