@@ -14,25 +14,9 @@ namespace {
 
 // Its table of Content-Types for payloads, in the spelling that canonical() gives.
 constexpr std::array<std::string_view, 19> payload_types{
-    "image/png",
-    "image/jpeg",
-    "image/tiff",
-    "image/bmp",
-    "image/gif",
-    "image/webp",
-    "image/x-image",
-    "audio/x-flac",
-    "audio/flac",
-    "audio/mpeg",
-    "audio/wave",
-    "audio/wav",
-    "audio/x-wav",
-    "audio/ogg",
-    "audio/x-audio",
-    "audio/webm",
-    "audio/m4a",
-    "audio/amr",
-    "audio/AMR-WB",
+    "image/png",     "image/jpeg", "image/tiff", "image/bmp",  "image/gif",    "image/webp",  "image/x-image",
+    "audio/x-flac",  "audio/flac", "audio/mpeg", "audio/wave", "audio/wav",    "audio/x-wav", "audio/ogg",
+    "audio/x-audio", "audio/webm", "audio/m4a",  "audio/amr",  "audio/AMR-WB",
 };
 
 std::string spelling(std::string_view media_type)

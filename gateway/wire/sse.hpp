@@ -40,9 +40,9 @@ public:
     // same events (the cuts between the parts of an oversize event aside: joined, they are the same bytes).
     [[nodiscard]] std::optional<sse_event> next();
 
-    // The stream has ended: what is left without a blank line, parsed like an event (complete == false, but for
-    // a blank line whose CR might have gone on with an LF), nullopt if nothing. Some upstreams end that way; the caller decides whether it counts. Then the
-    // splitter is as new.
+    // The stream has ended: what is left without a blank line, parsed like an event (complete == false, but
+    // for a blank line whose CR might have gone on with an LF), nullopt if nothing. Some upstreams end that
+    // way; the caller decides whether it counts. Then the splitter is as new.
     [[nodiscard]] std::optional<sse_event> finish();
 
 private:

@@ -135,16 +135,16 @@ public:
         std::string spool = "/var/tmp",
         net::resolver::lookup_fn lookup = net::resolver::system_lookup
     )
-        : records_(::open("/dev/null", O_WRONLY | O_CLOEXEC)), writer_(records_.get()), names_(std::move(lookup)),
-          workers_([](auto, auto, const auto&) {}, "/proc/self/exe"), store_({.dir = std::move(spool)}),
-          shared_{
-              .names = names_,
-              .store = store_,
-              .known = known,
-              .workers = workers_,
-              .records = writer_,
-              .version = "test"
-          }
+        : records_(::open("/dev/null", O_WRONLY | O_CLOEXEC)), writer_(records_.get()),
+          names_(std::move(lookup)), workers_([](auto, auto, const auto&) {}, "/proc/self/exe"),
+          store_({.dir = std::move(spool)}), shared_{
+                                                 .names = names_,
+                                                 .store = store_,
+                                                 .known = known,
+                                                 .workers = workers_,
+                                                 .records = writer_,
+                                                 .version = "test"
+                                             }
     {
         auto loaded = config::load_text(
             policy,
