@@ -245,6 +245,20 @@ def test_upstream_headers_stay_upstream(here, llm):
     assert set(reply.headers) <= allowed, reply.headers
 
 
+@pytest.mark.threat("R9")
+def test_the_same_request_of_another_client_is_asked_again(here, router):
+    """Nothing is kept for others: each client's request goes upstream, whatever it says about caches and hosts."""
+    had = len(router.seen)
+    told = []
+    for key, more in [(KEY, {}), (OTHER, {}), (KEY, {"x-forwarded-host": "evil.example", "if-none-match": "*"})]:
+        headers = {"authorization": f"Bearer {key}", "content-type": "image/png", **more}
+        reply = here.http.post("/models/org/vit", content=PNG, headers=headers)
+        assert reply.status_code == 200 and not {"age", "etag", "cache-control"} & set(reply.headers)
+        told.append(reply.json())
+    assert len(router.seen) == had + 3 and told[0] == told[1] == told[2]
+
+
+@pytest.mark.threat("R13")
 def test_a_worker_gets_the_environment_that_the_policy_gives_it(start, parrot_file):
     """Neither the gateway's variables nor its tokens, unless `env:` says so; and no secret on any command line."""
 
