@@ -4,17 +4,12 @@
 #include "payload/tasks.hpp"
 #include "telemetry/log.hpp"
 #include "wire/field.hpp"
-#include "wire/json_scan.hpp"
 
 #include <algorithm>
 #include <utility>
 
 namespace gw::dispatch {
 namespace {
-
-constexpr std::size_t longest_error = 64 * 1024;
-constexpr std::size_t longest_held = 64 * 1024;   // events without content; more of them is content
-constexpr std::size_t longest_text = 1024 * 1024; // a longer document goes into a log
 
 template <class... F>
 struct overloaded : F...
@@ -27,47 +22,11 @@ bool is_space_host(std::string_view host)
     return host.ends_with(".hf.space");
 }
 
-adapters::wall_time wall()
-{
-    return std::chrono::system_clock::now();
-}
-
 // A worker that says so is broken, whatever it was asked.
 bool is_garbage(code what)
 {
     return what == code::bad_framing || what == code::bad_chunk || what == code::bad_version ||
            what == code::header_too_large;
-}
-
-wire::json_limits json_bounds(const config::limits& of)
-{
-    wire::json_limits bounds;
-    bounds.plain_bytes = of.json_bytes;
-    bounds.long_bytes = of.payload_bytes / 3 * 4 + 4;
-    return bounds;
-}
-
-// Where neither a length nor chunks tell the end, a cut looks like one.
-failure cut_off()
-{
-    return {
-        .what = code::unavailable,
-        .from = origin::upstream,
-        .text = "the upstream closed the connection within its answer"
-    };
-}
-
-// The beginning of a JSON object, and no more.
-bool cut_in_json(std::string_view data)
-{
-    wire::json_scanner scanner;
-    return data.starts_with('{') && scanner.feed(data) && !scanner.finish();
-}
-
-// What an action in the wrong place means: an adapter's own fault, never the upstream's.
-verdict misuse(const char* what)
-{
-    return {.what = outcome::unavailable, .text = "the gateway's adapter misbehaved", .detail = what};
 }
 
 } // namespace
@@ -228,9 +187,14 @@ net::task<std::optional<verdict>> dispatched::attempt(const attempts::try_it& wh
     }
 
     talk_ = tongue.open(asked_, target_);
-    action_ = talk_->step(adapters::event::start{}, net::clock::now(), wall());
+    action_ = step(adapters::event::start{});
     auto done = co_await converse();
     co_return done;
+}
+
+adapters::action_type dispatched::step(const adapters::event_type& what)
+{
+    return talk_->step(what, net::clock::now(), wall());
 }
 
 net::task<std::optional<verdict>> dispatched::ready_worker()
@@ -354,7 +318,7 @@ net::task<std::optional<verdict>> dispatched::converse()
             if (stop_.fired()) {
                 co_return misuse("stopped");
             }
-            action_ = talk_->step(adapters::event::elapsed{}, net::clock::now(), wall());
+            action_ = step(adapters::event::elapsed{});
         } else if (auto* failed = std::get_if<adapters::action::fail>(&action_)) {
             co_return std::move(failed->why);
         } else {
@@ -457,398 +421,8 @@ net::task<std::optional<verdict>> dispatched::send(adapters::exchange_request wh
             co_return leaked();
         }
     }
-    action_ = talk_->step(adapters::event::head{is}, net::clock::now(), wall());
+    action_ = step(adapters::event::head{is});
     co_return std::nullopt;
-}
-
-net::task<std::optional<verdict>> dispatched::read_text()
-{
-    text_.clear();
-    while (text_.size() < longest_error) {
-        auto bytes = co_await exchange_->next();
-        if (!bytes) {
-            break; // what was said so far is worth more than how it ended
-        }
-        if (bytes->empty()) {
-            break;
-        }
-        text_.append(bytes->substr(0, longest_error - text_.size()));
-    }
-    if (stop_.fired()) {
-        co_return misuse("stopped");
-    }
-    if (leaks(text_)) {
-        co_return leaked();
-    }
-    action_ = talk_->step(adapters::event::text{text_}, net::clock::now(), wall());
-    co_return std::nullopt;
-}
-
-net::task<std::optional<verdict>> dispatched::read_whole()
-{
-    wire::json_scanner scanner(json_bounds(now_->policy->limits));
-    const auto not_json = [this](const failure& why) {
-        return verdict{
-            .what = outcome::unavailable,
-            .where = scope::model_task,
-            .status = status_,
-            .text = "the upstream's answer is not the JSON it says it is",
-            .detail = why.text
-        };
-    };
-    const auto no_room = [this] {
-        return verdict{
-            .what = outcome::unavailable,
-            .status = status_,
-            .text = "there is no room for the upstream's answer"
-        };
-    };
-
-    text_.clear();
-    document_.reset();
-    while (true) {
-        auto bytes = co_await exchange_->next();
-        if (!bytes) {
-            co_return lost(bytes.error());
-        }
-        if (bytes->empty()) {
-            break;
-        }
-        if (search_->feed(*bytes).leaked) { // the end is held back anyway: it is read whole
-            co_return leaked();
-        }
-        auto fed = scanner.feed(*bytes);
-        if (!fed) {
-            if (worker_ && fed.error().what == code::body_too_large) {
-                replace_worker("answers without end");
-            }
-            co_return not_json(fed.error());
-        }
-        if (!document_ && text_.size() + bytes->size() > longest_text) {
-            auto space = here_.all.store.admit(std::nullopt, payloads::copies::required);
-            if (!space) {
-                co_return no_room();
-            }
-            document_ = std::make_unique<payloads::replay>(
-                here_.all.store,
-                [&loop = here_.loop](auto work) { loop.post(std::move(work)); },
-                std::move(*space)
-            );
-            document_->append(std::exchange(text_, {}));
-        }
-        if (document_) {
-            document_->append(*bytes);
-            co_await room_in(*document_); // the upstream waits for our disk, not our memory for both
-            if (stop_.fired()) {
-                co_return misuse("stopped");
-            }
-            if (document_->failed() != nullptr) {
-                co_return no_room();
-            }
-        } else {
-            text_.append(*bytes);
-        }
-    }
-    auto index = scanner.finish();
-    if (!index) {
-        co_return not_json(index.error());
-    }
-    if (document_) {
-        document_->finish();
-    }
-    action_ = talk_->step(adapters::event::whole{*index, text_}, net::clock::now(), wall());
-    co_return std::nullopt;
-}
-
-net::task<std::optional<verdict>> dispatched::first_raw()
-{
-    const bool json = answer_.kind == adapters::answer_kind::json;
-    if (json && (asked_.stream || !exchange_->delimited())) {
-        unended_.emplace(json_bounds(now_->policy->limits));
-    }
-    if (asked_.stream && json) {
-        // It will be rendered as events, so all of it is needed before the first content can go out.
-        text_.clear();
-        while (true) {
-            auto bytes = co_await exchange_->next();
-            if (!bytes) {
-                co_return lost(bytes.error());
-            }
-            if (bytes->empty()) {
-                break;
-            }
-            text_.append(*bytes);
-            if (text_.size() > now_->policy->limits.json_bytes) {
-                co_return verdict{
-                    .what = outcome::unavailable,
-                    .status = status_,
-                    .text = "the upstream's answer is longer than `limits.json_bytes`"
-                };
-            }
-        }
-        if (leaks(text_)) {
-            co_return leaked();
-        }
-        if (cut_short(text_, true)) {
-            co_return verdict{
-                .what = outcome::unavailable,
-                .where = scope::model_task,
-                .status = status_,
-                .text = "the upstream's answer is JSON that is not whole"
-            };
-        }
-        talk_->look(text_);
-        answer_.length = text_.size();
-        first_ = {.first = {}, .second = text_};
-        first_given_ = false;
-        mode_ = mode::raw; // complete: next() finds the end
-        co_return std::nullopt;
-    }
-
-    bool at_once = true; // the whole answer came with one read
-    leak_search::passed passed;
-    while (true) {
-        auto bytes = co_await exchange_->next();
-        if (!bytes) {
-            co_return lost(bytes.error());
-        }
-        const bool last = bytes->empty() || exchange_->complete();
-        passed = search_->feed(*bytes, last);
-        if (passed.leaked) {
-            co_return leaked();
-        }
-        if (cut_short(*bytes, last)) {
-            co_return lost(cut_off());
-        }
-        if (last || passed.size() != 0) {
-            at_once = at_once && last;
-            break;
-        }
-        at_once = false;
-    }
-    if (at_once) {
-        talk_->look(passed.second);
-        answer_.length = passed.second.size();
-    }
-    first_ = {.first = passed.first, .second = passed.second};
-    first_given_ = false;
-    mode_ = mode::raw;
-    co_return std::nullopt;
-}
-
-// Whether JSON whose end nothing tells stopped within. What is no JSON at all is none of our business.
-bool dispatched::cut_short(std::string_view bytes, bool last)
-{
-    if (unended_ && !bytes.empty() && !unended_->feed(bytes)) {
-        unended_.reset();
-    }
-    return unended_ && last && !unended_->finish();
-}
-
-net::task<std::optional<verdict>> dispatched::first_event()
-{
-    events_.emplace();
-    held_.clear();
-    ended_ = false;
-    mode_ = mode::events;
-    auto bytes = co_await more_events(true);
-    if (!bytes) {
-        mode_ = mode::none;
-        co_return std::move(bytes).error();
-    }
-    first_ = {.first = *bytes, .second = {}};
-    first_given_ = false;
-    co_return std::nullopt;
-}
-
-net::task<std::expected<std::string_view, verdict>> dispatched::more_events(bool until_content)
-{
-    ready_.clear();
-    if (failed_event_) {
-        co_return std::unexpected(std::move(*failed_event_));
-    }
-    bool content = !until_content;
-    while (!ended_) {
-        // Whole events that lie in the buffer already.
-        while (const auto each = events_->next()) {
-            if (each->oversize) { // too long to be looked at: it is content
-                const auto passed = search_->feed(each->raw, each->complete);
-                if (passed.leaked) {
-                    co_return std::unexpected(leaked());
-                }
-                ready_.append(std::exchange(held_, {})).append(passed.first).append(passed.second);
-                content = true;
-                continue;
-            }
-            if (each->is_comment || (!each->has_data && each->name.empty())) {
-                continue;
-            }
-            if (leaks(each->raw)) {
-                co_return std::unexpected(leaked());
-            }
-            auto act = talk_->step(adapters::event::sse{each->name, each->data}, net::clock::now(), wall());
-            if (const auto* forward = std::get_if<adapters::action::forward>(&act)) {
-                if (!content && !forward->content && held_.size() < longest_held) {
-                    held_.append(each->raw);
-                    continue;
-                }
-                ready_.append(std::exchange(held_, {})).append(each->raw);
-                content = true;
-            } else if (auto* failed = std::get_if<adapters::action::fail>(&act)) {
-                if (!until_content && !ready_.empty()) { // what came before it goes out first
-                    failed_event_ = std::move(failed->why);
-                    co_return std::string_view(ready_);
-                }
-                co_return std::unexpected(std::move(failed->why));
-            } else if (std::holds_alternative<adapters::action::done>(act)) {
-                ended_ = true;
-                break;
-            }
-        }
-        if (content && !ready_.empty()) {
-            co_return std::string_view(ready_);
-        }
-        if (ended_) {
-            break;
-        }
-
-        auto bytes = co_await exchange_->next();
-        if (!bytes) {
-            co_return std::unexpected(lost(bytes.error()));
-        }
-        if (!bytes->empty()) {
-            events_->push(*bytes);
-            continue;
-        }
-
-        // The end. A last event without its blank line counts: clients drop it, so it is completed.
-        ended_ = true;
-        const auto last = events_->finish();
-        if (const auto passed = search_->feed(last && last->oversize ? last->raw : "", true); passed.leaked) {
-            co_return std::unexpected(leaked());
-        } else if (passed.size() != 0) {
-            ready_.append(std::exchange(held_, {})).append(passed.first).append(passed.second).append("\n\n");
-        }
-        if (last && last->has_data && !exchange_->delimited() && cut_in_json(last->data)) {
-            co_return std::unexpected(lost(cut_off()));
-        }
-        if (last && last->has_data && !last->oversize) {
-            if (leaks(last->raw)) {
-                co_return std::unexpected(leaked());
-            }
-            auto act = talk_->step(adapters::event::sse{last->name, last->data}, net::clock::now(), wall());
-            if (std::holds_alternative<adapters::action::forward>(act)) {
-                ready_.append(std::exchange(held_, {})).append(last->raw).append("\n\n");
-            } else if (auto* failed = std::get_if<adapters::action::fail>(&act)) {
-                co_return std::unexpected(std::move(failed->why));
-            }
-        }
-        auto act = talk_->step(adapters::event::end{}, net::clock::now(), wall());
-        if (auto* failed = std::get_if<adapters::action::fail>(&act)) {
-            co_return std::unexpected(std::move(failed->why));
-        }
-    }
-    ready_.append(std::exchange(held_, {}));
-    co_return std::string_view(ready_);
-}
-
-net::task<result<dispatched::block>> dispatched::next()
-{
-    const auto broke = [this](verdict why) -> std::unexpected<failure> {
-        const auto now = net::clock::now();
-        count_bytes();
-        told_ = true;
-        if (abandoned()) {
-            return abandon(now);
-        }
-        if (stop_.fired()) {
-            machine_.out_of_time(now);
-            return std::unexpected(failure{
-                .what = stop_.why(), .text = "the answer took longer than the upstream's `timeout.total`"
-            });
-        }
-        if (client_fault_) { // it had not sent all of its request yet
-            machine_.left(now);
-            return std::unexpected(*client_fault_);
-        }
-        if (leaks(why)) {
-            why = leaked();
-        }
-        machine_.told(why, now, wall());
-        const code what = why.as_code == code::upstream_leak ? code::upstream_leak : code::broken_stream;
-        return std::unexpected(
-            failure{.what = what, .from = origin::upstream, .text = why.text, .detail = why.detail}
-        );
-    };
-    if (!first_given_) {
-        first_given_ = true;
-        if (first_.size() != 0 || mode_ != mode::events) {
-            if (first_.size() == 0) {
-                ended_ = true;
-            }
-            co_return first_;
-        }
-    }
-    switch (mode_) {
-    case mode::raw: {
-        if (ended_) {
-            co_return block{};
-        }
-        while (true) {
-            auto bytes = co_await exchange_->next();
-            if (!bytes) {
-                co_return broke(lost(bytes.error()));
-            }
-            const auto passed = search_->feed(*bytes, bytes->empty() || exchange_->complete());
-            if (passed.leaked) {
-                co_return broke(leaked());
-            }
-            const auto& limits = now_->policy->limits;
-            if (worker_ && exchange_->bytes_received() > limits.payload_bytes / 3 * 4 + limits.json_bytes) {
-                replace_worker("answers without end");
-                co_return broke({
-                    .what = outcome::unavailable,
-                    .where = scope::model_task,
-                    .status = status_,
-                    .text = "the worker's answer is longer than `limits.payload_bytes`",
-                });
-            }
-            if (cut_short(*bytes, bytes->empty())) {
-                co_return broke(lost(cut_off()));
-            }
-            if (bytes->empty()) {
-                ended_ = true;
-                auto act = talk_->step(adapters::event::end{}, net::clock::now(), wall());
-                if (auto* failed = std::get_if<adapters::action::fail>(&act)) {
-                    co_return broke(failed->why);
-                }
-            }
-            if (ended_ || passed.size() != 0) {
-                co_return block{.first = passed.first, .second = passed.second};
-            }
-        }
-    }
-    case mode::events: {
-        auto bytes = co_await more_events(false);
-        if (!bytes) {
-            co_return broke(bytes.error());
-        }
-        co_return block{.first = *bytes, .second = {}};
-    }
-    case mode::plan: {
-        auto more = co_await out_->next();
-        if (!more) {
-            co_return broke({.what = outcome::unavailable, .status = status_, .text = more.error().text});
-        }
-        if (more->size() == 0) {
-            ended_ = true;
-        }
-        co_return *more;
-    }
-    case mode::none:
-        break;
-    }
-    co_return block{};
 }
 
 void dispatched::leave(net::time_point now)
@@ -864,11 +438,6 @@ std::unexpected<failure> dispatched::abandon(net::time_point now)
     return std::unexpected(
         failure{.what = why, .from = why == code::client_gone ? origin::client : origin::gateway}
     );
-}
-
-bool dispatched::all_buffered() const
-{
-    return mode_ == mode::raw && exchange_ && exchange_->complete();
 }
 
 void dispatched::count_bytes()
@@ -934,18 +503,6 @@ net::task<void> dispatched::finish(telemetry::access_record& record)
     }
 }
 
-// Waits while the log's memory is full.
-net::task<void> dispatched::room_in(payloads::replay& log)
-{
-    while (!log.wants_more() && log.failed() == nullptr && !stop_.fired()) {
-        net::event room(here_.loop.get_executor());
-        const net::interrupt::scope ends(stop_, [&room] { room.set(); });
-        log.when_wants_more([&room] { room.set(); });
-        co_await room.wait();
-        log.when_wants_more(nullptr);
-    }
-}
-
 net::task<void> dispatched::pause(net::time_point until)
 {
     net::deadline over(here_.loop.deadlines, wake_.get(), [](void* self) {
@@ -982,29 +539,6 @@ verdict dispatched::lost(const failure& what)
 void dispatched::replace_worker(std::string why)
 {
     here_.all.workers.replace(*target_.to, target_.model, worker_.where().generation, std::move(why));
-}
-
-bool dispatched::leaks(std::string_view bytes) const
-{
-    return secrets_->in(bytes);
-}
-
-// Its words were unescaped meanwhile.
-bool dispatched::leaks(const verdict& why) const
-{
-    return leaks(why.text) || leaks(why.detail) || leaks(why.error_type);
-}
-
-verdict dispatched::leaked()
-{
-    ++here_.metrics.leaks_stopped;
-    return {
-        .what = outcome::unavailable,
-        .where = scope::none,
-        .status = status_,
-        .text = "the upstream `" + target_.to->name + "` sent our own token back; its answer was withheld",
-        .as_code = code::upstream_leak
-    };
 }
 
 } // namespace gw::dispatch

@@ -77,8 +77,10 @@ private:
     using block = upstream::plan_reader::block;
 
     [[nodiscard]] net::task<std::optional<verdict>> attempt(const attempts::try_it& what);
+    [[nodiscard]] adapters::action_type step(const adapters::event_type& what);
     [[nodiscard]] net::task<std::optional<verdict>> converse();
     [[nodiscard]] net::task<std::optional<verdict>> send(adapters::exchange_request what);
+    // answer.cpp
     [[nodiscard]] net::task<std::optional<verdict>> read_text();
     [[nodiscard]] net::task<std::optional<verdict>> read_whole();
     [[nodiscard]] net::task<std::optional<verdict>> first_raw();
@@ -101,6 +103,13 @@ private:
     [[nodiscard]] bool leaks(const verdict& why) const;
     [[nodiscard]] verdict leaked();
     [[nodiscard]] std::optional<std::string> request_text(const adapters::exchange_request& what) const;
+
+    static adapters::wall_time wall() { return std::chrono::system_clock::now(); }
+    // What an action in the wrong place means: an adapter's own fault, never the upstream's.
+    static verdict misuse(const char* what)
+    {
+        return {.what = outcome::unavailable, .text = "the gateway's adapter misbehaved", .detail = what};
+    }
 
     core& here_;
     std::shared_ptr<const snapshot> now_;
