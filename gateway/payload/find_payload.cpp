@@ -201,6 +201,10 @@ bool is_web_address(std::string_view text)
     return starts_with_any_case(text, "http://") || starts_with_any_case(text, "https://");
 }
 
+// Of a data: URL, with its comma. Long strings show their first 256 bytes only, and what stands behind the
+// prefix has to be sniffed there too, so that long and short ones are told alike.
+constexpr std::size_t longest_prefix = 100;
+
 // RFC 2397.
 struct data_url
 {
@@ -214,7 +218,7 @@ data_url parse_data_url(std::string_view text)
     if (!starts_with_any_case(text, "data:")) {
         return {};
     }
-    const auto comma = text.substr(0, 256).find(',');
+    const auto comma = text.substr(0, longest_prefix).find(',');
     if (comma == std::string_view::npos) {
         return {};
     }

@@ -153,6 +153,13 @@ TEST_P(find_payload_sizes, data_url)
     EXPECT_EQ(sent.text.substr((*found)->where.begin, 5), "iVBOR");
 }
 
+TEST_P(find_payload_sizes, data_url_with_an_endless_type_is_none)
+{
+    const body sent(R"({"inputs":"data:)" + std::string(150, 'a') + ";base64," + text + "\"}");
+    expect_none(sent, "");
+    expect_error(sent, "image-classification", code::wrong_modality);
+}
+
 TEST_P(find_payload_sizes, data_url_without_a_type)
 {
     expect_found(
