@@ -129,11 +129,11 @@ std::vector<short_string> read_strings(const object_text& object, std::span<cons
         simdjson::ondemand::field field;
         std::string_view key;
         simdjson::ondemand::json_type type{};
-        if (std::move(each).get(field) != simdjson::SUCCESS ||
-            field.unescaped_key().get(key) != simdjson::SUCCESS) {
+        if (std::move(each).get(field) != simdjson::SUCCESS) {
             return found;
         }
-        if (std::ranges::find(keys, key) == keys.end() ||
+        if (field.unescaped_key().get(key) != simdjson::SUCCESS || // half of a surrogate pair: none of ours
+            std::ranges::find(keys, key) == keys.end() ||
             field.value().type().get(type) != simdjson::SUCCESS ||
             type != simdjson::ondemand::json_type::string) {
             continue;

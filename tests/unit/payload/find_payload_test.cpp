@@ -153,6 +153,12 @@ TEST_P(find_payload_sizes, data_url)
     EXPECT_EQ(sent.text.substr((*found)->where.begin, 5), "iVBOR");
 }
 
+TEST_P(find_payload_sizes, a_key_that_is_no_text_hides_nothing)
+{
+    const body sent(R"({"inputs":{"image":"Zm9v","im\ud800age":"Zm9v","image":)" + in_quotes(text) + "}}");
+    expect_found(sent, "image-classification", bytes, "image/png");
+}
+
 TEST_P(find_payload_sizes, data_url_with_an_endless_type_is_none)
 {
     const body sent(R"({"inputs":"data:)" + std::string(150, 'a') + ";base64," + text + "\"}");
