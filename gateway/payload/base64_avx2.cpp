@@ -16,12 +16,16 @@ FOURWAYS_AVX2 inline __m128i half(const std::uint8_t* from)
     return _mm_loadu_si128(reinterpret_cast<const __m128i*>(from)); // NOLINT: the intrinsic's way
 }
 
+// A table of sixteen bytes, once for each half: shuffles look a byte up within its own half.
+FOURWAYS_AVX2 inline __m256i twice(const char (&table)[17])
+{
+    return _mm256_broadcastsi128_si256(half(reinterpret_cast<const std::uint8_t*>(table))); // NOLINT: bytes
+}
+
 FOURWAYS_AVX2 inline __m256i encode_register(const std::uint8_t* in)
 {
     // Twelve bytes into each half, every triple spread over four bytes: 1 0 2 1.
-    const __m256i spread = _mm256_setr_epi8(
-        1, 0, 2, 1, 4, 3, 5, 4, 7, 6, 8, 7, 10, 9, 11, 10, 1, 0, 2, 1, 4, 3, 5, 4, 7, 6, 8, 7, 10, 9, 11, 10
-    );
+    const __m256i spread = twice("\1\0\2\1\4\3\5\4\7\6\x8\7\xa\x9\xb\xa");
     const __m256i bytes = _mm256_shuffle_epi8(_mm256_set_m128i(half(in + 12), half(in)), spread);
 
     // Six bits to a byte: the odd ones move right, the even ones left, by multiplications.
@@ -33,42 +37,9 @@ FOURWAYS_AVX2 inline __m256i encode_register(const std::uint8_t* in)
     );
     const __m256i sixes = _mm256_or_si256(right, left);
 
-    // What is added to a value for its letter, by range: 13 for A-Z, 0 for a-z, 1 to 10 for the digits, + and
-    // /.
-    const __m256i offsets = _mm256_setr_epi8(
-        'a' - 26,
-        '0' - 52,
-        '0' - 52,
-        '0' - 52,
-        '0' - 52,
-        '0' - 52,
-        '0' - 52,
-        '0' - 52,
-        '0' - 52,
-        '0' - 52,
-        '0' - 52,
-        '+' - 62,
-        '/' - 63,
-        'A',
-        0,
-        0,
-        'a' - 26,
-        '0' - 52,
-        '0' - 52,
-        '0' - 52,
-        '0' - 52,
-        '0' - 52,
-        '0' - 52,
-        '0' - 52,
-        '0' - 52,
-        '0' - 52,
-        '0' - 52,
-        '+' - 62,
-        '/' - 63,
-        'A',
-        0,
-        0
-    );
+    // What is added to a value for its letter, by range: 0 for a-z ('a' - 26), 1 to 10 for the digits
+    // ('0' - 52), 11 and 12 for + and / ('+' - 62, '/' - 63), 13 for A-Z ('A').
+    const __m256i offsets = twice("\x47\xfc\xfc\xfc\xfc\xfc\xfc\xfc\xfc\xfc\xfc\xed\xf0\x41\0\0");
     const __m256i upper =
         _mm256_and_si256(_mm256_cmpgt_epi8(_mm256_set1_epi8(26), sixes), _mm256_set1_epi8(13));
     const __m256i range = _mm256_or_si256(_mm256_subs_epu8(sixes, _mm256_set1_epi8(51)), upper);
@@ -91,143 +62,12 @@ FOURWAYS_AVX2 void encode_avx2(const std::uint8_t* in, std::size_t triples, char
 FOURWAYS_AVX2 std::size_t decode_avx2(const char* in, std::size_t quads, std::uint8_t* out)
 {
     // A character is good if the bits of its two halves' entries do not meet.
-    const __m256i by_low = _mm256_setr_epi8(
-        0x15,
-        0x11,
-        0x11,
-        0x11,
-        0x11,
-        0x11,
-        0x11,
-        0x11,
-        0x11,
-        0x11,
-        0x13,
-        0x1a,
-        0x1b,
-        0x1b,
-        0x1b,
-        0x1a,
-        0x15,
-        0x11,
-        0x11,
-        0x11,
-        0x11,
-        0x11,
-        0x11,
-        0x11,
-        0x11,
-        0x11,
-        0x13,
-        0x1a,
-        0x1b,
-        0x1b,
-        0x1b,
-        0x1a
-    );
-    const __m256i by_high = _mm256_setr_epi8(
-        0x10,
-        0x10,
-        0x01,
-        0x02,
-        0x04,
-        0x08,
-        0x04,
-        0x08,
-        0x10,
-        0x10,
-        0x10,
-        0x10,
-        0x10,
-        0x10,
-        0x10,
-        0x10,
-        0x10,
-        0x10,
-        0x01,
-        0x02,
-        0x04,
-        0x08,
-        0x04,
-        0x08,
-        0x10,
-        0x10,
-        0x10,
-        0x10,
-        0x10,
-        0x10,
-        0x10,
-        0x10
-    );
+    const __m256i by_low = twice("\x15\x11\x11\x11\x11\x11\x11\x11\x11\x11\x13\x1a\x1b\x1b\x1b\x1a");
+    const __m256i by_high = twice("\x10\x10\1\2\4\x8\4\x8\x10\x10\x10\x10\x10\x10\x10\x10");
     // What is added to a character for its value, by its high half; `/` by one less than that of `+`.
-    const __m256i offsets = _mm256_setr_epi8(
-        0,
-        16,
-        19,
-        4,
-        -65,
-        -65,
-        -71,
-        -71,
-        0,
-        0,
-        0,
-        0,
-        0,
-        0,
-        0,
-        0,
-        0,
-        16,
-        19,
-        4,
-        -65,
-        -65,
-        -71,
-        -71,
-        0,
-        0,
-        0,
-        0,
-        0,
-        0,
-        0,
-        0
-    );
-    const __m256i gather = _mm256_setr_epi8(
-        2,
-        1,
-        0,
-        6,
-        5,
-        4,
-        10,
-        9,
-        8,
-        14,
-        13,
-        12,
-        -1,
-        -1,
-        -1,
-        -1,
-        2,
-        1,
-        0,
-        6,
-        5,
-        4,
-        10,
-        9,
-        8,
-        14,
-        13,
-        12,
-        -1,
-        -1,
-        -1,
-        -1
-    );
+    const __m256i offsets =
+        twice("\0\x10\x13\4\xbf\xbf\xb9\xb9\0\0\0\0\0\0\0\0"); // 0, 16, 19, 4, -65, -65, -71, -71
+    const __m256i gather = twice("\2\1\0\6\5\4\xa\x9\x8\xe\xd\xc\xff\xff\xff\xff");
     const __m256i slash =
         _mm256_set1_epi8('/'); // 0x2f: also the mask of a half, since look-ups ignore bits 4 to 6
     std::size_t done = 0;
