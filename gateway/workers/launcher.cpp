@@ -102,7 +102,7 @@ void offer_to_oom_killer()
 }
 
 // In the new process. Returns only when the command could not be run; errno says why.
-void become_worker(pid_t launcher, const char* directory, char** command)
+void become_worker(pid_t launcher, rlim_t files, const char* directory, char** command)
 {
     ::setsid();
     ::prctl(PR_SET_PDEATHSIG, SIGKILL);
@@ -111,6 +111,11 @@ void become_worker(pid_t launcher, const char* directory, char** command)
     }
     const rlimit none{0, 0}; // a core file would hold payloads and tokens
     ::setrlimit(RLIMIT_CORE, &none);
+    rlimit open{};
+    if (::getrlimit(RLIMIT_NOFILE, &open) == 0) {
+        open.rlim_cur = std::min(files, open.rlim_max);
+        ::setrlimit(RLIMIT_NOFILE, &open);
+    }
     offer_to_oom_killer();
     if (*directory != '\0' && ::chdir(directory) != 0) {
         return;
@@ -295,18 +300,20 @@ int could_not_run(int control, const char* command, const char* directory, int r
 int run_launcher(int argc, char** argv)
 {
     // Arguments: they come from the gateway, so anything odd is somebody trying this by hand.
-    const std::optional<int> given = argc > 5 ? parse<int>(argv[2]) : std::nullopt;
-    const std::optional<int> stop_ms = argc > 5 ? parse<int>(argv[3]) : std::nullopt;
-    if (!given || *given < 3 || !stop_ms || *stop_ms < 0 || ::fcntl(*given, F_GETFD) < 0) {
+    const std::optional<int> given = argc > 6 ? parse<int>(argv[2]) : std::nullopt;
+    const std::optional<int> stop_ms = argc > 6 ? parse<int>(argv[3]) : std::nullopt;
+    const std::optional<rlim_t> files = argc > 6 ? parse<rlim_t>(argv[4]) : std::nullopt;
+    if (!given || *given < 3 || !stop_ms || *stop_ms < 0 || !files || ::fcntl(*given, F_GETFD) < 0) {
         std::fputs(
-            "the gateway itself starts this: --worker-launcher FD STOP_MS DIRECTORY COMMAND [ARGUMENT...]\n",
+            "the gateway itself starts this: "
+            "--worker-launcher FD STOP_MS FILES DIRECTORY COMMAND [ARGUMENT...]\n",
             stderr
         );
         return 2;
     }
     const descriptor control(*given);
-    const char* directory = argv[4];
-    char** command = argv + 5;
+    const char* directory = argv[5];
+    char** command = argv + 6;
     close_others(control.get());
     ::fcntl(control.get(), F_SETFD, FD_CLOEXEC);
     ::prctl(PR_SET_NAME, "worker-launcher");
@@ -326,7 +333,7 @@ int run_launcher(int argc, char** argv)
     const pid_t launcher = ::getpid();
     const pid_t worker = ::fork();
     if (worker == 0) {
-        become_worker(launcher, directory, command);
+        become_worker(launcher, *files, directory, command);
         const int reason = errno;
         (void)!::write(telling.get(), &reason, sizeof(reason));
         ::_exit(127);

@@ -2,11 +2,12 @@
 // nothing outlives a killed gateway. It holds one end of a socket whose other end only the gateway has; end
 // of file there, for whatever reason, ends the worker.
 //
-//   usage     fourways --worker-launcher FD STOP_MS DIRECTORY COMMAND [ARGUMENT...]
+//   usage     fourways --worker-launcher FD STOP_MS FILES DIRECTORY COMMAND [ARGUMENT...]
 //   runs      COMMAND by execvp: no shell, in DIRECTORY ("" = as it is), in a session and process group of
 //   its own, with
-//             descriptors 0, 1 and 2 and the environment of the launcher, no core files, first in line for
-//             the kernel's out-of-memory killer, killed by the kernel should the launcher die
+//             descriptors 0, 1 and 2 and the environment of the launcher, at most FILES open files, no core
+//             files, first in line for the kernel's out-of-memory killer, killed by the kernel should the
+//             launcher die
 //   ends      on end of file on FD, SIGTERM, SIGINT or SIGHUP: SIGTERM to the worker's group, SIGKILL after
 //   STOP_MS.
 //             Whatever the worker leaves behind is killed with it, also what has left its group

@@ -19,10 +19,10 @@ namespace {
 
 // The limit of open files before this process raised its own: select() and programs that walk over every
 // possible descriptor do not bear a large one.
-const rlimit usual_files = [] {
+const rlim_t usual_files = [] {
     rlimit is{};
     ::getrlimit(RLIMIT_NOFILE, &is);
-    return is;
+    return is.rlim_cur;
 }();
 
 std::unexpected<failure> cannot(const char* what, int reason)
@@ -140,6 +140,7 @@ result<launched> launch(const launch_order& order)
         launcher_flag,
         std::to_string(control_number),
         std::to_string(order.stop_timeout.count()),
+        std::to_string(usual_files),
         order.directory,
     };
     arguments.insert(arguments.end(), order.command.begin(), order.command.end());
@@ -155,7 +156,6 @@ result<launched> launch(const launch_order& order)
     if (fault != 0) {
         return cannot(order.executable.c_str(), fault);
     }
-    ::prlimit(made.launcher, RLIMIT_NOFILE, &usual_files, nullptr); // long before it has begun the worker
     return made;
 }
 

@@ -168,11 +168,12 @@ TEST(launcher, refuses_arguments_that_the_gateway_never_gives)
         return run_launcher(static_cast<int>(pointers.size()), pointers.data());
     };
     EXPECT_EQ(run({"fourways", launcher_flag}), 2);
-    EXPECT_EQ(run({"fourways", launcher_flag, "3", "100", ""}), 2);
-    EXPECT_EQ(run({"fourways", launcher_flag, "1", "100", "", "true"}), 2);
-    EXPECT_EQ(run({"fourways", launcher_flag, "x", "100", "", "true"}), 2);
-    EXPECT_EQ(run({"fourways", launcher_flag, "3", "-1", "", "true"}), 2);
-    EXPECT_EQ(run({"fourways", launcher_flag, "999", "100", "", "true"}), 2) << "not open";
+    EXPECT_EQ(run({"fourways", launcher_flag, "3", "100", "1024", ""}), 2);
+    EXPECT_EQ(run({"fourways", launcher_flag, "1", "100", "1024", "", "true"}), 2);
+    EXPECT_EQ(run({"fourways", launcher_flag, "x", "100", "1024", "", "true"}), 2);
+    EXPECT_EQ(run({"fourways", launcher_flag, "3", "-1", "1024", "", "true"}), 2);
+    EXPECT_EQ(run({"fourways", launcher_flag, "3", "100", "many", "", "true"}), 2);
+    EXPECT_EQ(run({"fourways", launcher_flag, "999", "100", "1024", "", "true"}), 2) << "not open";
 }
 
 TEST(probe, reads_a_status_line_strictly)
