@@ -104,8 +104,8 @@ def wrk(folder, port, request, connections, seconds, tls=False):
     return {
         "requests": int(re.search(r"(\d+) requests in", text)[1]),
         "rps": float(re.search(r"Requests/sec:\s+([\d.]+)", text)[1]),
-        "p50": number(re.search(r"50%\s+(\S+)", text)[1]),
-        "p99": number(re.search(r"99%\s+(\S+)", text)[1]),
+        "p50": number(re.search(r"(?m)^\s+50%\s+(\S+)", text)[1]),
+        "p99": number(re.search(r"(?m)^\s+99%\s+(\S+)", text)[1]),
     }
 
 
