@@ -19,12 +19,13 @@ none() {
 # The check can fail: this must be found.
 grep -qE '^#include <boost/asio' gateway/net/asio.hpp || { echo "the check looks in the wrong place"; exit 1; }
 
-pure="gateway/message gateway/wire gateway/payload gateway/auth gateway/policy gateway/dialects adapters config"
+pure="gateway/message gateway/wire gateway/payload gateway/hub gateway/auth gateway/policy gateway/dialects adapters config"
 none "$pure" '<boost/(asio|beast)' "deciding code knows no Asio"
 none "$pure" '"(net|upstream|ingress|runtime|telemetry|workers|dispatch)/' "deciding code knows no I/O and nothing above it"
 none "$pure" '<(spdlog|CLI)/' "logs and flags stay above"
 none "gateway/message" '"(wire|payload|config|policy|auth|dialects)/' "message/ includes nothing of ours"
 none "gateway/wire" '"(payload|config|policy|auth|dialects)/' "wire/ knows message/ only"
+none "gateway/hub" '"(config|policy|auth|dialects|adapters)/' "hub/ reads what the Hub says and knows no policy"
 none "gateway/dialects" '"adapters/' "dialects and adapters never see each other"
 none "adapters" '"dialects/' "dialects and adapters never see each other"
 none "gateway/dispatch/attempts.cpp gateway/dispatch/standing.cpp gateway/dispatch/cooldowns.cpp gateway/dispatch/slots.cpp" '(<boost/asio|"net/)' "what decides about attempts knows no sockets"
@@ -33,12 +34,12 @@ none "gateway/upstream" '"(dispatch|ingress|runtime|dialects|policy|auth)/' "ups
 none "gateway/dispatch" '"(ingress/|runtime/|dialects/|auth/authenticate)' "dispatch/ points at nothing above it; it only keeps the table of keys"
 none "gateway/ingress" '"runtime/' "ingress/ points at nothing above it"
 none "gateway/net gateway/upstream gateway/dispatch gateway/ingress gateway/runtime gateway/telemetry gateway/workers gateway/auth gateway/policy gateway/wire gateway/message adapters" '<yaml-cpp/' "yaml-cpp is config/'s"
-none "gateway/net gateway/upstream gateway/dispatch gateway/ingress gateway/runtime gateway/telemetry gateway/workers gateway/auth gateway/policy gateway/wire gateway/message config" '<simdjson' "simdjson belongs to payload/, dialects/ and adapters/"
+none "gateway/net gateway/upstream gateway/dispatch gateway/ingress gateway/runtime gateway/telemetry gateway/workers gateway/auth gateway/policy gateway/wire gateway/message config" '<simdjson' "simdjson belongs to payload/, hub/, dialects/ and adapters/"
 
 # Time limits are of the steady clock, so that nobody notices when the machine's clock jumps. The other one is for dates: in records, in answers,
 # in what upstreams say about when to come back, in what is told of workers.
 dates='gateway/(telemetry/access_record|wire/retry|dispatch/(cooldowns|dispatch)|workers/(supervisor|table|core|core_process)|ingress/(serve|reply))\.[ch]pp'
-dates="$dates|adapters/(adapter|classify)\.hpp"
+dates="$dates|adapters/(adapter|classify)\.hpp|gateway/hub/judge\.[ch]pp"
 found=$(grep -rnE --include='*.hpp' --include='*.cpp' 'system_clock|system_timer|high_resolution_clock|CLOCK_REALTIME|gettimeofday|[^_]time\((nullptr|NULL|0)\)' gateway adapters config |
     grep -vE "^($dates):" || true)
 if [ -n "$found" ]; then
