@@ -130,6 +130,7 @@ private:
     [[nodiscard]] bool scan_literal(cursor& at);
     [[nodiscard]] bool scan_number(cursor& at);
     [[nodiscard]] bool scan_string(cursor& at);
+    [[nodiscard]] const char* plain_run(const cursor& at, const char* stop);
     [[nodiscard]] bool scan_escape(cursor& at);
     [[nodiscard]] bool scan_hex(cursor& at);
     [[nodiscard]] bool scan_utf8(cursor& at);

@@ -19,6 +19,23 @@ std::uint64_t json_scanner::string_stop() const
     return string_begin_ + removed_ + std::max(limits_.long_string, room);
 }
 
+// The end of a run of plain text. Where base64 is expected its letters are looked at once: none ends a run.
+const char* json_scanner::plain_run(const cursor& at, const char* stop)
+{
+    const char* const judged = std::clamp(at.up_to(base64_.from()), at.at, stop);
+    const char* const before = bytes::find_string_stop(at.at, judged);
+    if (before != judged) {
+        return before;
+    }
+    const auto offset = [&at](const char* here) {
+        return at.offset() + static_cast<std::uint64_t>(here - at.at);
+    };
+    const char* const letters = base64_.skip(judged, stop, offset(judged));
+    const char* const end = bytes::find_string_stop(letters, stop);
+    base64_.text({letters, end}, offset(letters));
+    return end;
+}
+
 // From anywhere inside a string to its closing quote, or to the end of the block.
 bool json_scanner::scan_string(cursor& at)
 {
@@ -44,10 +61,9 @@ bool json_scanner::scan_string(cursor& at)
         const char* const stop = at.up_to(limit);
         if (at.at < stop) {
             const char* const run = at.at;
-            at.at = bytes::find_string_stop(run, stop);
+            at.at = plain_run(at, stop);
             if (at.at != run) {
                 high_surrogate_ = false;
-                base64_.text({run, at.at}, at.offset() - static_cast<std::uint64_t>(at.at - run));
                 const char* tail = at.at;
                 while (tail != run && tail[-1] == '=' && at.at - tail < 3) {
                     --tail;

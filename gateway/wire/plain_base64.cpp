@@ -1,39 +1,8 @@
 #include "wire/plain_base64.hpp"
 
+#include "wire/base64_letters.hpp"
+
 namespace gw::wire {
-namespace {
-
-constexpr std::size_t stretch = 64;
-
-constexpr bool is_base64(unsigned char c)
-{
-    const auto letter = static_cast<unsigned char>((c | 0x20U) - 'a');
-    const auto digit = static_cast<unsigned char>(c - '0');
-    return (letter < 26) | (digit < 10) | (c == '+') | (c == '/');
-}
-
-// The first character that is none of the alphabet's, else the end. A stretch at a time, which compilers turn
-// into vector code.
-std::size_t find_other(std::string_view text)
-{
-    std::size_t at = 0;
-    for (; text.size() - at >= stretch; at += stretch) {
-        unsigned char all = 1;
-        for (std::size_t i = 0; i < stretch; ++i) {
-            all &= static_cast<unsigned char>(is_base64(static_cast<unsigned char>(text[at + i])));
-        }
-        if (all == 0) {
-            break;
-        }
-    }
-    while (at < text.size() && is_base64(static_cast<unsigned char>(text[at]))) {
-        ++at;
-    }
-    return at;
-}
-
-} // namespace
-
 void plain_base64::begin(std::uint64_t from)
 {
     *this = {};
@@ -46,6 +15,11 @@ void plain_base64::found(std::uint64_t at)
     fault_ = at;
 }
 
+const char* plain_base64::skip(const char* at, const char* end, std::uint64_t offset) const
+{
+    return faulty_ || padded_ || offset < from_ ? at : skip_base64_letters(at, end);
+}
+
 void plain_base64::text(std::string_view characters, std::uint64_t at)
 {
     if (faulty_ || at + characters.size() <= from_) {
@@ -56,7 +30,9 @@ void plain_base64::text(std::string_view characters, std::uint64_t at)
         at = from_;
     }
     if (!padded_) {
-        const std::size_t size = find_other(characters);
+        const char* const begin = characters.data();
+        const auto size =
+            static_cast<std::size_t>(skip_base64_letters(begin, begin + characters.size()) - begin);
         if (size == characters.size()) {
             return;
         }

@@ -17,11 +17,16 @@ public:
     // A string begins: what stands before the offset `from` is not looked at.
     void begin(std::uint64_t from);
 
+    // The end of what belongs there of [at, end), which begins at this offset: text() need not hear of that
+    // part, and nothing in it ends a run of plain text. `at` where this cannot tell.
+    [[nodiscard]] const char* skip(const char* at, const char* end, std::uint64_t offset) const;
     // Its next characters as they are, the first at this offset. REQUIRES offsets rise.
     void text(std::string_view characters, std::uint64_t at);
     // One that was written as an escape, or in several bytes. Beyond ASCII (0x80 stands for all of that) it
     // belongs nowhere, not even before `from`.
     void character(std::uint32_t value, std::uint64_t at);
+
+    [[nodiscard]] std::uint64_t from() const { return from_; }
 
     // Where the first character stands that does not belong there.
     [[nodiscard]] std::optional<std::uint64_t> fault() const
