@@ -55,7 +55,8 @@ missing_packages() {
 }
 
 need_packages() { # PACKAGE...   installs those that are missing, as root or with sudo
-    local missing as_root=()
+    # SERVICES="NAME..." before it: those of them that are new come without being started, now and at the next boot
+    local missing as_root=() service fresh=""
     command -v dpkg-query >/dev/null || die "this is no Debian: install what these Debian packages hold, then build with cmake --preset release: $*"
     missing=$(missing_packages "$@" | tr '\n' ' ')
     [ -n "$missing" ] || { return 0; }
@@ -72,9 +73,21 @@ need_packages() { # PACKAGE...   installs those that are missing, as root or wit
     echo "installing: $missing"
     local fault="Debian's packages could not be installed: is the network there? By hand, as root: apt-get update && apt-get install $missing"
     quietly apt-update.log "${as_root[@]}" apt-get update || die "$fault"
-    # shellcheck disable=SC2086  # a list of words
-    quietly apt-install.log "${as_root[@]}" apt-get install -y --no-install-recommends $missing || die "$fault"
+    for service in ${SERVICES:-}; do
+        [ -e "/lib/systemd/system/$service.service" ] || fresh+="$service "
+    done
+    quietly apt-install.log "${as_root[@]}" sh -ec "${fresh:+$WITHOUT_START} apt-get install -y --no-install-recommends $missing" || die "$fault"
+    if [ -n "$fresh" ] && command -v systemctl >/dev/null; then
+        # shellcheck disable=SC2086  # a list of words
+        "${as_root[@]}" systemctl --quiet disable $fresh >/dev/null 2>&1 || true
+    fi
 }
+
+# What Debian asks before it starts a service says no for as long as packages are installed (unless it is there already).
+# shellcheck disable=SC2016  # for sh -c
+WITHOUT_START='ask=/usr/sbin/policy-rc.d
+[ -e $ask ] || { trap "rm -f $ask" EXIT INT TERM; printf "#!/bin/sh\nexit 101\n" >$ask; chmod 755 $ask; }
+'
 
 build_packages() { # what a build of the gateway needs; "tests" adds what its tests need
     local boost

@@ -3,13 +3,14 @@
 import asyncio
 import base64
 import dataclasses
+import hashlib
 import json
 import os
 import re
 import resource
 import subprocess
 
-from peers import DESCRIPTORS, KEY, LOAD_CORE, TOOLS, pinned
+from peers import DESCRIPTORS, KEY, LOAD_CORE, TOOLS, Failed, pinned
 
 TYPES = {"json": "application/json", "png": "image/png"}
 
@@ -42,8 +43,6 @@ def chat(model="chat", **more):
 
 def png(size):
     """Bytes that are sniffed as a picture and compress badly; the same in every run."""
-    import hashlib
-
     blocks = (hashlib.sha512(str(i).encode()).digest() for i in range(size // 64 + 1))
     return b"\x89PNG\r\n\x1a\n" + b"".join(blocks)[: size - 8]
 
@@ -61,6 +60,12 @@ def as_sent(size):
     return as_json("", size).body[:-1] + b',"parameters":{}}'
 
 
+def event(number):
+    """What tests/bench/answers.hpp makes: one event of a stream, 120 bytes."""
+    start, end = b'data: {"object":"chat.completion.chunk","model":"m","choices":[{"index":0,"delta":{"content":"%d' % (number % 10), b'"}}]}\n\n'
+    return start.ljust(120 - len(end), b".") + end
+
+
 def body_sum(body):
     """What tests/bench/answers.hpp computes."""
     value, mask = 0, (1 << 64) - 1
@@ -76,7 +81,7 @@ def body_sum(body):
 def run(*command, timeout=120, **how):
     done = subprocess.run(pinned(LOAD_CORE, *command), capture_output=True, text=True, timeout=timeout, check=False, **how)
     if done.returncode != 0:
-        raise SystemExit(f"{command[0]} failed:\n{done.stdout[-2000:]}{done.stderr[-2000:]}")
+        raise Failed(f"{command[0]} failed:\n{done.stdout[-2000:]}{done.stderr[-2000:]}")
     return done.stdout
 
 
@@ -95,12 +100,14 @@ def wrk(folder, port, request, connections, seconds, tls=False):
         + "".join(f'wrk.headers["{name}"] = "{value}"\n' for name, value in request.fields.items())
     )
     url = f"{'https' if tls else 'http'}://127.0.0.1:{port}{request.path}"
-    for patience in (1, 4):  # a machine that is busy otherwise may answer nothing in a short while
+    for patience in (1, 4, 16):  # a machine that is busy otherwise may answer nothing in a short while
         text = run("wrk", "-t1", f"-c{connections}", f"-d{seconds * patience}s", "--timeout", "20s", "--latency", "-s", script, url)
         if not re.search(r"\b0 requests in", text):
             break
     if wrong := re.findall(r"Non-2xx.*|Socket errors.*", text):
-        raise SystemExit(f"wrk at port {port}: {' '.join(wrong)}")
+        raise Failed(f"wrk at port {port}: {' '.join(wrong)}")
+    if not re.search(r"\b[1-9]\d* requests in", text):
+        raise Failed(f"wrk at port {port}: no answer")
     return {
         "requests": int(re.search(r"(\d+) requests in", text)[1]),
         "rps": float(re.search(r"Requests/sec:\s+([\d.]+)", text)[1]),
@@ -121,7 +128,7 @@ def h2load(folder, port, request, connections, rate, seconds):
         f"http://127.0.0.1:{port}{request.path}")
     times = sorted(int(line.split("\t")[2]) / 1000 for line in log.read_text().splitlines() if line.split("\t")[1] == "200")
     if len(times) < total * 0.99:
-        raise SystemExit(f"h2load at port {port}: {len(times)} of {total} answers are good")
+        raise Failed(f"h2load at port {port}: {len(times)} of {total} answers are good")
     return {"requests": len(times), "p50": times[len(times) // 2], "p99": times[len(times) * 99 // 100]}
 
 
@@ -131,18 +138,30 @@ class Streams:
     def __init__(self, folder, port, count, seconds, behind, request):
         file = folder / "streams.request"
         file.write_bytes(request.bytes)
-        self.process = subprocess.Popen(
-            pinned(LOAD_CORE, TOOLS / "bench_streams", port, count, seconds, behind.port, file),
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
-        )
-        assert json.loads(self.process.stdout.readline()) == {"flowing": True}
+        self.command = pinned(LOAD_CORE, TOOLS / "bench_streams", port, count, seconds, behind.port, file)
+
+    def __enter__(self):
+        self.process = subprocess.Popen(self.command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        self.said()
+        return self
+
+    def __exit__(self, *_):
+        self.process.kill()
+        self.process.communicate()
+
+    def said(self):
+        line = self.process.stdout.readline()
+        if not line:
+            raise Failed(f"bench_streams ended with {self.process.wait()}")
+        return json.loads(line)
 
     def flow(self):
-        return json.loads(self.process.stdout.readline())["counted"]
+        return self.said()["counted"]
 
     def leave(self):
-        told, _ = self.process.communicate("\n", timeout=60)
-        return json.loads(told)
+        self.process.stdin.write("\n")
+        self.process.stdin.flush()
+        return self.said()
 
 
 # ---- asyncio: many slow clients cost little ----
@@ -168,22 +187,21 @@ async def upload_slowly(port, request, per_second):
 
 
 async def upload_all(port, request, count, per_second):
-    return await asyncio.gather(*(upload_slowly(port, request, per_second) for _ in range(count)))
+    async with asyncio.timeout(300):
+        return await asyncio.gather(*(upload_slowly(port, request, per_second) for _ in range(count)))
 
 
 async def hold(port, request, count, when_held):
     """Opens `count` streams that stay silent behind their first event; -> when_held()."""
     writers = []
-    for _ in range(count):
-        reader, writer = await asyncio.open_connection("127.0.0.1", port)
-        writer.write(request.bytes)
-        writers.append((reader, writer))
-        if len(writers) % 100 == 0:
-            await reader.readuntil(b"data: ")
-    for reader, _ in writers[-1:]:
-        await reader.readuntil(b"data: ") if count % 100 else None
-    told = await when_held()
-    for _, writer in writers:
+    async with asyncio.timeout(300):
+        for _ in range(count):
+            reader, writer = await asyncio.open_connection("127.0.0.1", port)
+            writer.write(request.bytes)
+            await reader.readuntil(event(0))
+            writers.append(writer)
+        told = await when_held()
+    for writer in writers:
         writer.close()
     return told
 

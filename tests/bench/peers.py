@@ -1,8 +1,12 @@
 """The processes that are measured, and what stands behind them: each started pinned, found by port, timed by the kernel's accounting."""
 
+import contextlib
+import functools
+import hashlib
 import json
 import os
 import pathlib
+import random
 import resource
 import socket
 import subprocess
@@ -23,14 +27,56 @@ KEY = "hf_" + "b" * 34  # the client's; the upstream's token differs
 TOKEN = "hf_" + "t" * 34
 
 
+class Failed(Exception):
+    """A program did not do what the workload needs; its text says which and how."""
+
+
+class DidNotStart(Failed):
+    pass
+
+
 def free_port():
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        return one.getsockname()[1]
+    """Nobody listens there, and no outgoing connection will be given it: those get ports of the range that the kernel tells."""
+    first = int(pathlib.Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
+    for port in random.sample(range(10_000, first), 100) if first > 11_000 else [0] * 100:
+        with socket.socket() as one, contextlib.suppress(OSError):
+            one.bind(("127.0.0.1", port))
+            return one.getsockname()[1]
+    raise Failed("there is no free port")
+
+
+def on_a_free_port(make):
+    """make(..., port=...), again with another one where that is somebody else's by then."""
+
+    @functools.wraps(make)
+    def made(*args, **how):
+        for _ in range(3):
+            with contextlib.suppress(DidNotStart):
+                return make(*args, port=free_port(), **how)
+        return make(*args, port=free_port(), **how)
+
+    return made
 
 
 def pinned(core, *command):
-    return ["taskset", "-c", str(core), *map(str, command)]
+    """On one core, and ended with this process however that ends."""
+    return ["setpriv", "--pdeathsig", "KILL", "taskset", "-c", str(core), *map(str, command)]
+
+
+def listens(pid, port):
+    """Whether it is this process that has the port; one that hides its descriptors is believed."""
+    wanted = f"0100007F:{port:04X}"
+    lines = (line.split() for line in pathlib.Path("/proc/net/tcp").read_text().splitlines())
+    sockets = {f"socket:[{line[9]}]" for line in lines if line[1] == wanted and line[3] == "0A"}
+    try:
+        opened = list(pathlib.Path(f"/proc/{pid}/fd").iterdir())
+    except PermissionError:
+        return bool(sockets)
+    for each in opened:
+        with contextlib.suppress(OSError):
+            if str(each.readlink()) in sockets:
+                return True
+    return False
 
 
 class Process:
@@ -38,19 +84,17 @@ class Process:
 
     def __init__(self, name, core, command, port, folder, env=None):
         self.name, self.port = name, port
-        self.log = open(folder / f"{name}.log", "wb")  # noqa: SIM115  (closed by stop)
-        self.process = subprocess.Popen(
-            pinned(core, *command), stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=self.log, env=env, cwd=folder
-        )
-        deadline = time.monotonic() + 20
-        while True:
-            try:
-                socket.create_connection(("127.0.0.1", port), 1).close()
-                break
-            except OSError as error:
-                if self.process.poll() is not None or time.monotonic() > deadline:
-                    raise SystemExit(f"{name} did not start ({error}); its words are in {self.log.name}") from error
-                time.sleep(0.02)
+        log = folder / f"{name}.log"
+        with open(log, "wb") as words:
+            self.process = subprocess.Popen(
+                pinned(core, *command), stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=words, env=env, cwd=folder
+            )
+        deadline = time.monotonic() + 60
+        while not listens(self.process.pid, port):
+            if self.process.poll() is not None or time.monotonic() > deadline:
+                self.stop()
+                raise DidNotStart(f"{name} did not start at port {port}: {log.read_text(errors='replace')[-2000:]}")
+            time.sleep(0.02)
 
     def cpu(self):
         """Seconds of processor time so far, user and system, of all threads."""
@@ -65,7 +109,14 @@ class Process:
         raise ValueError(what)
 
     def forget_peak(self):
-        pathlib.Path(f"/proc/{self.process.pid}/clear_refs").write_text("5")
+        with contextlib.suppress(PermissionError):  # who is not root gets the peak since the start then
+            pathlib.Path(f"/proc/{self.process.pid}/clear_refs").write_text("5")
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.stop()
 
     def stop(self):
         self.process.terminate()
@@ -74,21 +125,20 @@ class Process:
         except subprocess.TimeoutExpired:
             self.process.kill()
             self.process.wait()
-        self.log.close()
 
 
-def upstream(folder):
-    port = free_port()
+@on_a_free_port
+def upstream(folder, port):
     return Process("upstream", LOAD_CORE, [TOOLS / "bench_upstream", port], port, folder)
 
 
-def relay(folder, behind, **_):
-    port = free_port()
+@on_a_free_port
+def relay(folder, behind, port, **_):
     return Process("floor", PROXY_CORE, [TOOLS / "bench_relay", port, behind.port], port, folder)
 
 
-def haproxy(folder, behind, streams=False, tls=None, **_):
-    port = free_port()
+@on_a_free_port
+def haproxy(folder, behind, port, streams=False, tls=None, **_):
     crt = ""
     if tls:
         both = folder / "haproxy.pem"
@@ -114,10 +164,11 @@ backend b
     return Process("haproxy", PROXY_CORE, ["haproxy", "-db", "-f", folder / "haproxy.cfg"], port, folder)
 
 
-def nginx(folder, behind, streams=False, tls=None, **_):
-    port = free_port()
+@on_a_free_port
+def nginx(folder, behind, port, streams=False, tls=None, **_):
+    user = "user root;" if os.geteuid() == 0 else ""  # its folders belong to that one
     lines = f"ssl_certificate {tls.certificate}; ssl_certificate_key {tls.key};" if tls else ""
-    (folder / "nginx.conf").write_text(f"""daemon off; master_process off; worker_processes 1; worker_rlimit_nofile {DESCRIPTORS};
+    (folder / "nginx.conf").write_text(f"""{user} daemon off; master_process off; worker_processes 1; worker_rlimit_nofile {DESCRIPTORS};
 pid {folder}/nginx.pid; error_log {folder}/nginx-error.log;
 events {{ worker_connections {2 * CONNECTIONS}; }}
 http {{
@@ -133,12 +184,10 @@ http {{
   }}
 }}
 """)
-    return Process("nginx", PROXY_CORE, ["nginx", "-c", folder / "nginx.conf", "-p", folder], port, folder)
+    return Process("nginx", PROXY_CORE, ["nginx", "-e", folder / "nginx-error.log", "-c", folder / "nginx.conf", "-p", folder], port, folder)
 
 
 def keyed(key):
-    import hashlib
-
     return "sha256:" + hashlib.sha256(key.encode()).hexdigest()
 
 
@@ -177,8 +226,8 @@ def policy(port, admin, behind, tls=None, models=0):
     )
 
 
-def fourways(folder, behind, tls=None, models=0, threads=1, name="fourways", **_):
-    port = free_port()
+@on_a_free_port
+def fourways(folder, behind, port, tls=None, models=0, threads=1, name="fourways", **_):
     file = folder / f"{name}.yaml"
     file.write_text(policy(port, free_port(), behind, tls, models))
     env = {"PATH": os.environ["PATH"], "BENCH_TOKEN": TOKEN}
