@@ -117,6 +117,26 @@ COUNT(int, shutdown, (int fd, int how) noexcept, (fd, how))
 COUNT(int, close, (int fd), (fd))
 COUNT(int, accept, (int fd, sockaddr* from, socklen_t* size), (fd, from, size))
 COUNT(int, connect, (int fd, const sockaddr* to, socklen_t size), (fd, to, size))
+COUNT(int, accept4, (int fd, sockaddr* from, socklen_t* size, int flags), (fd, from, size, flags))
+COUNT(
+    ssize_t,
+    recvfrom,
+    (int fd, void* to, size_t size, int flags, sockaddr* from, socklen_t* length),
+    (fd, to, size, flags, from, length)
+)
+COUNT(
+    ssize_t,
+    sendto,
+    (int fd, const void* from, size_t size, int flags, const sockaddr* to, socklen_t length),
+    (fd, from, size, flags, to, length)
+)
+COUNT(
+    ssize_t,
+    splice,
+    (int from, off64_t* at, int to, off64_t* there, size_t size, unsigned flags),
+    (from, at, to, there, size, flags)
+)
+COUNT(int, ioctl, (int fd, unsigned long what, void* on) noexcept, (fd, what, on))
 COUNT(int, socket, (int family, int kind, int protocol) noexcept, (family, kind, protocol))
 // What callers that are built with _FORTIFY_SOURCE call instead.
 COUNT(

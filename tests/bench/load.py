@@ -10,7 +10,8 @@ import re
 import resource
 import subprocess
 
-from peers import DESCRIPTORS, KEY, LOAD_CORE, TOOLS, Failed, pinned
+import peers
+from peers import DESCRIPTORS, KEY, TOOLS, Failed, pinned
 
 TYPES = {"json": "application/json", "png": "image/png"}
 
@@ -79,7 +80,7 @@ def body_sum(body):
 
 
 def run(*command, timeout=120, **how):
-    done = subprocess.run(pinned(LOAD_CORE, *command), capture_output=True, text=True, timeout=timeout, check=False, **how)
+    done = subprocess.run(pinned(peers.LOAD_CORE, *command), capture_output=True, text=True, timeout=timeout, check=False, **how)
     if done.returncode != 0:
         raise Failed(f"{command[0]} failed:\n{done.stdout[-2000:]}{done.stderr[-2000:]}")
     return done.stdout
@@ -116,20 +117,35 @@ def wrk(folder, port, request, connections, seconds, tls=False):
     }
 
 
+def under_h2load(folder, port, request, connections, total, *flags):
+    body = folder / "h2load.body"
+    body.write_bytes(request.body)
+    fields = [word for name, value in request.fields.items() for word in ("-H", f"{name}: {value}")]
+    return run("h2load", "--h1", "-t1", f"-c{connections}", f"-n{total}", "-d", body, *flags, *fields, f"http://127.0.0.1:{port}{request.path}")
+
+
 def h2load(folder, port, request, connections, rate, seconds):
     """The same at a fixed rate, from h2load's log: latency without the queue that a full load makes."""
-    body, log = folder / "h2load.body", folder / "h2load.tsv"
-    body.write_bytes(request.body)
+    log = folder / "h2load.tsv"
     log.unlink(missing_ok=True)
     per_connection = max(1, round(rate / connections))
-    fields = [word for name, value in request.fields.items() for word in ("-H", f"{name}: {value}")]
     total = per_connection * connections * seconds
-    run("h2load", "--h1", "-t1", f"-c{connections}", f"-n{total}", f"--rps={per_connection}", f"--log-file={log}", "-d", body, *fields,
-        f"http://127.0.0.1:{port}{request.path}")
+    under_h2load(folder, port, request, connections, total, f"--rps={per_connection}", f"--log-file={log}")
     times = sorted(int(line.split("\t")[2]) / 1000 for line in log.read_text().splitlines() if line.split("\t")[1] == "200")
     if len(times) < total * 0.99:
         raise Failed(f"h2load at port {port}: {len(times)} of {total} answers are good")
     return {"requests": len(times), "p50": times[len(times) // 2], "p99": times[len(times) * 99 // 100]}
+
+
+def calls(folder, peer, request, connections=32, total=10_000):
+    """System calls of the peer per exchange, on connections that live as long: {function: (calls, of these EAGAIN)}."""
+    under_h2load(folder, peer.port, request, connections, 1000)  # it has what it needs then
+    before = peer.calls()
+    told = under_h2load(folder, peer.port, request, connections, total)
+    if f" {total} succeeded" not in told:
+        raise Failed(f"h2load at port {peer.port}: not all of {total} answers are good:\n{told}")
+    after = peer.calls()
+    return {name: tuple((now - was) / total for now, was in zip(after[name], before.get(name, (0, 0)), strict=True)) for name in after}
 
 
 class Streams:
@@ -138,7 +154,7 @@ class Streams:
     def __init__(self, folder, port, count, seconds, behind, request):
         file = folder / "streams.request"
         file.write_bytes(request.bytes)
-        self.command = pinned(LOAD_CORE, TOOLS / "bench_streams", port, count, seconds, behind.port, file)
+        self.command = pinned(peers.LOAD_CORE, TOOLS / "bench_streams", port, count, seconds, behind.port, file)
 
     def __enter__(self):
         self.process = subprocess.Popen(self.command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
@@ -212,4 +228,4 @@ def open_files():
 
 
 def pin_to_load_core():
-    os.sched_setaffinity(0, {LOAD_CORE})
+    os.sched_setaffinity(0, {peers.LOAD_CORE})

@@ -9,13 +9,14 @@ import pathlib
 import random
 import resource
 import socket
+import struct
 import subprocess
 import time
 
 TOP = pathlib.Path(__file__).resolve().parents[2]
 BUILD = TOP / "build" / "bench"
-FOURWAYS = pathlib.Path(os.environ.get("FOURWAYS_BIN", TOP / "build" / "release" / "fourways"))
-TOOLS = TOP / "build" / "release" / "tests" / "bench"
+FOURWAYS = pathlib.Path(os.environ.get("FOURWAYS_BIN", TOP / "build" / "release" / "fourways")).resolve()
+TOOLS = FOURWAYS.parent / "tests" / "bench"  # the target bench_tools of the same build
 
 CORES = sorted(os.sched_getaffinity(0))
 PROXY_CORE, LOAD_CORE = CORES[0], CORES[-1]
@@ -80,10 +81,13 @@ def listens(pid, port):
 
 
 class Process:
-    """A program on one core; `.port` where it listens."""
+    """A program on one core; `.port` where it listens. `counting`: the file of its counters (count_calls.cpp)."""
 
-    def __init__(self, name, core, command, port, folder, env=None):
-        self.name, self.port = name, port
+    def __init__(self, name, core, command, port, folder, env=None, counting=None):
+        self.name, self.port, self.counting = name, port, counting
+        if counting:
+            counting.unlink(missing_ok=True)
+            command = ["env", f"LD_PRELOAD={TOOLS / 'count_calls.so'}", f"COUNT_CALLS={counting}", *command]
         log = folder / f"{name}.log"
         with open(log, "wb") as words:
             self.process = subprocess.Popen(
@@ -107,6 +111,11 @@ class Process:
             if line.startswith(what + ":"):
                 return int(line.split()[1])
         raise ValueError(what)
+
+    def calls(self):
+        """{function: (calls, of these EAGAIN)} so far."""
+        told = struct.iter_unpack("16sQQ", self.counting.read_bytes())
+        return {name.rstrip(b"\0").decode(): (calls, again) for name, calls, again in told if calls}
 
     def forget_peak(self):
         with contextlib.suppress(PermissionError):  # who is not root gets the peak since the start then
@@ -138,7 +147,7 @@ def relay(folder, behind, port, **_):
 
 
 @on_a_free_port
-def haproxy(folder, behind, port, streams=False, tls=None, **_):
+def haproxy(folder, behind, port, streams=False, tls=None, counting=None, **_):
     crt = ""
     if tls:
         both = folder / "haproxy.pem"
@@ -161,11 +170,11 @@ backend b
   http-reuse always
   server s 127.0.0.1:{behind.port}
 """)
-    return Process("haproxy", PROXY_CORE, ["haproxy", "-db", "-f", folder / "haproxy.cfg"], port, folder)
+    return Process("haproxy", PROXY_CORE, ["haproxy", "-db", "-f", folder / "haproxy.cfg"], port, folder, counting=counting)
 
 
 @on_a_free_port
-def nginx(folder, behind, port, streams=False, tls=None, **_):
+def nginx(folder, behind, port, streams=False, tls=None, counting=None, **_):
     user = "user root;" if os.geteuid() == 0 else ""  # its folders belong to that one
     lines = f"ssl_certificate {tls.certificate}; ssl_certificate_key {tls.key};" if tls else ""
     (folder / "nginx.conf").write_text(f"""{user} daemon off; master_process off; worker_processes 1; worker_rlimit_nofile {DESCRIPTORS};
@@ -184,7 +193,7 @@ http {{
   }}
 }}
 """)
-    return Process("nginx", PROXY_CORE, ["nginx", "-e", folder / "nginx-error.log", "-c", folder / "nginx.conf", "-p", folder], port, folder)
+    return Process("nginx", PROXY_CORE, ["nginx", "-e", folder / "nginx-error.log", "-c", folder / "nginx.conf", "-p", folder], port, folder, counting=counting)
 
 
 def keyed(key):
@@ -227,8 +236,8 @@ def policy(port, admin, behind, tls=None, models=0):
 
 
 @on_a_free_port
-def fourways(folder, behind, port, tls=None, models=0, threads=1, name="fourways", **_):
+def fourways(folder, behind, port, tls=None, models=0, threads=1, name="fourways", counting=None, **_):
     file = folder / f"{name}.yaml"
     file.write_text(policy(port, free_port(), behind, tls, models))
     env = {"PATH": os.environ["PATH"], "BENCH_TOKEN": TOKEN}
-    return Process(name, PROXY_CORE, [FOURWAYS, "serve", "--config", file, "--threads", threads], port, folder, env)
+    return Process(name, PROXY_CORE, [FOURWAYS, "serve", "--config", file, "--threads", threads], port, folder, env, counting)

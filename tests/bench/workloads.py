@@ -321,7 +321,22 @@ class Threads(Workload):
         return self.under_wrk(peer, load.chat(), 32)
 
 
-ALL = [Chat, HalfLoad, Streams, Binary, Translated, Cooling, Limited, Uploads, Held, Models, Tls, Threads]
+class Calls(Workload):
+    name, what = "calls", "system calls per exchange of P1; `worked`: without those that came to EAGAIN"
+    columns = ("worked", "all")
+    rounds = 1
+
+    def prepare(self):
+        for make in (peers.haproxy, peers.nginx, peers.fourways):
+            peer = self.start(make, counting=self.setting.folder / f"{make.__name__}.calls")
+            self.expect_chat(peer)
+
+    def measure(self, _, peer):
+        counted = load.calls(self.setting.folder, peer, load.chat()).values()
+        return {"worked": sum(calls - again for calls, again in counted), "all": sum(calls for calls, _ in counted)}
+
+
+ALL = [Chat, HalfLoad, Streams, Binary, Translated, Cooling, Limited, Uploads, Held, Models, Tls, Threads, Calls]
 
 
 def missing_programs():
