@@ -114,6 +114,7 @@ struct read
     };
     as how = as::raw;
     answer_head answer; // raw and events: what they are
+    bool held = false;  // whole: its text is needed, up to `limits.json_bytes` of it
 };
 struct emit // the canonical answer: text of ours, or ranges of the log of the last event::whole. Then the
             // attempt is done

@@ -1,7 +1,7 @@
 #include "adapters/encode.hpp"
 
-#include "adapters/json_walk.hpp"
 #include "payload/media_type.hpp"
+#include "wire/json_walk.hpp"
 #include "wire/target.hpp"
 
 #include <algorithm>
@@ -13,6 +13,10 @@ namespace gw::adapters {
 namespace {
 
 using config::payload_form;
+using wire::json_string;
+using wire::member_view;
+using wire::members_of;
+using wire::string_of;
 
 constexpr std::string_view json_type = "application/json";
 
@@ -195,23 +199,49 @@ result<encoded> raw_or_base64(const request& asked, const target& to, const task
     return encoded{encoding::base64_json, std::string(json_type), {}, base64_json(asked, task)};
 }
 
-// response_format as huggingface_hub writes it for TGI, {"type":"json_object","value":schema}, in OpenAI's
-// form.
-std::optional<std::string> openai_format(std::string_view format)
+// The JSON schema of a response_format in any of the forms; empty: it has none.
+std::string_view schema_of(std::string_view format, std::string& name)
 {
-    const auto members = members_of(format);
-    if (!members) {
+    using wire::member_of;
+    const auto type = string_of(member_of(format, "type"));
+    if (type != "json_schema" && type != "json_object" && type != "json") {
+        return {};
+    }
+    std::string_view schema = member_of(format, "json_schema");
+    if (!schema.empty()) { // OpenAI's
+        name = std::string(member_of(schema, "name"));
+        schema = member_of(schema, "schema");
+    } else {
+        schema = member_of(format, "schema");
+        schema = schema.empty() ? member_of(format, "value") : schema;
+    }
+    return schema.starts_with('{') ? schema : std::string_view{};
+}
+
+// response_format in this form; nullopt: it has it already, or there is nothing to translate.
+std::optional<std::string> translated_format(std::string_view format, schema_form form)
+{
+    std::string name;
+    const std::string schema(schema_of(format, name));
+    const auto has = [&](std::string_view key) { return !wire::member_of(format, key).empty(); };
+    if (schema.empty()) {
         return std::nullopt;
     }
-    const auto find = [&](std::string_view key) {
-        const auto found = std::ranges::find(*members, key, &member_view::key);
-        return found == members->end() ? std::string_view{} : found->value;
-    };
-    const std::string_view schema = find("value");
-    if (schema.empty() || schema.front() != '{' || string_of(find("type")) != "json_object") {
-        return std::nullopt;
+    switch (form) {
+    case schema_form::openai:
+        if (has("json_schema")) {
+            return std::nullopt;
+        }
+        return R"({"type":"json_schema","json_schema":{"name":"response","schema":)" + schema + "}}";
+    case schema_form::tgi:
+        return has("value") ? std::nullopt
+                            : std::optional(R"({"type":"json_object","value":)" + schema + "}");
+    case schema_form::json_object:
+        return R"({"type":"json_object","schema":)" + schema + "}";
+    case schema_form::bare_schema:
+        return R"({"type":"json_schema","schema":)" + schema + "}";
     }
-    return R"({"type":"json_schema","json_schema":{"name":"response","schema":)" + std::string(schema) + "}}";
+    return std::nullopt;
 }
 
 // A range of the body and what stands there instead.
@@ -383,6 +413,11 @@ result<encoded> encode_task(const request& asked, const target& to, const task_s
     if (asked.raw) {
         return refuse(code::wrong_modality, "The body holds no payload.");
     }
+    if (to.task != nullptr) {
+        if (auto body = rearranged(asked, *to.task, style)) {
+            return encoded{encoding::json, std::string(json_type), {}, std::move(*body)};
+        }
+    }
     body_plan same = with_model(asked, to.model);
     const bool untouched = same.pass_through();
     return encoded{
@@ -390,7 +425,7 @@ result<encoded> encode_task(const request& asked, const target& to, const task_s
     };
 }
 
-result<encoded> encode_chat(const request& asked, const std::string& model)
+result<encoded> encode_chat(const request& asked, const std::string& model, schema_form form)
 {
     if (asked.raw) {
         return refuse(
@@ -412,7 +447,7 @@ result<encoded> encode_chat(const request& asked, const std::string& model)
         changes.push_back({{last->where.end, last->where.end}, R"(,"model":)" + json_string(model)});
     }
     if (const member_text* format = short_member(asked, "response_format")) {
-        if (auto translated = openai_format(format->text)) {
+        if (auto translated = translated_format(format->text, form)) {
             changes.push_back({format->where, std::move(*translated)});
         }
     }

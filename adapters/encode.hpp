@@ -32,6 +32,11 @@ struct task_style
         false;                    // base64 audio counts only with `parameters`, and without a data: prefix
     bool takes_data_urls = false; // base64 images may keep their data: prefix
     bool takes_root_question = false; // `question` may stand beside `inputs`
+    bool takes_root_table = false;    // a table may be the whole body
+    // Where parameters of tasks without a payload stand: under `parameters`; at the root for the tasks that
+    // have them there (feature-extraction); at the root always.
+    enum class parameters : std::uint8_t { beside, by_task, root };
+    parameters at = parameters::beside;
 };
 
 // A task's request.
@@ -39,10 +44,24 @@ struct task_style
 //            unknown_task   (something would have to be translated, and the task is not known)
 [[nodiscard]] result<encoded> encode_task(const request& asked, const target& to, const task_style& style);
 
+// How a server wants to be told of a JSON schema in `response_format`.
+enum class schema_form : std::uint8_t {
+    openai,      // {"type":"json_schema","json_schema":{"name","schema"}}
+    tgi,         // {"type":"json_object","value":schema}: what huggingface_hub sends to any URL
+    json_object, // {"type":"json_object","schema":schema}
+    bare_schema, // {"type":"json_schema","schema":schema}
+};
+
 // A chat request: the body with the upstream's name of the model, everything else untouched but a
-// response_format in TGI's dialect. Also makes a chat of `inputs` (text, or a list of messages).
+// response_format in another form. Also makes a chat of `inputs` (text, or a list of messages).
 //   errors   wrong_modality (no JSON, or neither `messages` nor `inputs` that can be made into them)
-[[nodiscard]] result<encoded> encode_chat(const request& asked, const std::string& model);
+[[nodiscard]] result<encoded>
+encode_chat(const request& asked, const std::string& model, schema_form form = schema_form::openai);
+
+// The body of a task without a payload, rearranged where the upstream wants its parts elsewhere; nullopt: it
+// may go as it came.
+[[nodiscard]] std::optional<body_plan>
+rearranged(const request& asked, const task_info& task, const task_style& style);
 
 // The body with the value of `model` replaced where it differs.
 [[nodiscard]] body_plan with_model(const request& asked, const std::string& model);

@@ -15,6 +15,10 @@ namespace serverless {
 namespace dedicated {
 // Hugging Face's inference toolkit, the default container, and workers that speak its contract.
 [[nodiscard]] const adapter& toolkit();
+// Text Generation Inference: its own routes and its chats.
+[[nodiscard]] const adapter& tgi();
+// Text Embeddings Inference: embeddings, comparisons, classes, rankings.
+[[nodiscard]] const adapter& tei();
 // The operator's own body and answer.
 [[nodiscard]] const adapter& custom();
 // vLLM, SGLang, llama.cpp and everything that speaks OpenAI's chat.

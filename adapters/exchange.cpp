@@ -1,6 +1,6 @@
 #include "adapters/exchange.hpp"
 
-#include "adapters/json_walk.hpp"
+#include "adapters/canonical.hpp"
 #include "adapters/output.hpp"
 #include "adapters/words.hpp"
 #include "payload/media_type.hpp"
@@ -114,10 +114,10 @@ bool choice_has_content(dom::object choice)
     return false;
 }
 
-// A choice says why it is over. (Inside a text the quotes would be escaped.)
-bool has_finish(std::string_view data)
+// A member of this name, quotes included, that is a text: a choice says why it is over, TGI's last token the
+// whole text. (Inside a text the quotes would be escaped.)
+bool has_text(std::string_view data, std::string_view key)
 {
-    static constexpr std::string_view key = "\"finish_reason\"";
     for (std::size_t at = data.find(key); at != std::string_view::npos; at = data.find(key, at)) {
         at = data.find_first_not_of(": ", at + key.size());
         if (at != std::string_view::npos && data[at] == '"') {
@@ -213,12 +213,22 @@ private:
 
     action_type on(const event::whole& whole)
     {
-        output found = find_output(whole, plan_.pointer, plan_.wanted == expects::bytes);
+        const bool bytes = plan_.wanted == expects::bytes;
+        output found = find_output(whole, plan_.pointer, bytes);
+        if (!found.problem.empty() && bytes) {
+            if (auto wav = wav_of(whole.text)) {
+                found = {.bytes = true, .media_type = "audio/wav"};
+                found.body.pieces.push_back(piece::literal(std::move(*wav)));
+            }
+        }
         if (!found.problem.empty()) {
             return action::fail{unavailable(std::move(found.problem), head_.status)};
         }
-        if (plan_.chat && !whole.text.empty()) {
+        if (!whole.text.empty()) {
             read_usage(whole.text, used_);
+        }
+        if (plan_.task != nullptr && !bytes && !whole.text.empty()) {
+            found.body = canonical(whole.text, found.body.pieces.front().from, *plan_.task);
         }
         return action::emit{
             {.kind = found.bytes ? answer_kind::bytes : answer_kind::json,
@@ -251,7 +261,7 @@ private:
         if (data.contains("\"usage\"")) {
             read_usage(data, used_);
         }
-        finished_ = finished_ || has_finish(data);
+        finished_ = finished_ || has_text(data, plan_.tokens ? R"("generated_text")" : R"("finish_reason")");
         content_ = content_ || has_content(data);
         return action::forward{content_};
     }
@@ -261,7 +271,8 @@ private:
         if (events_ && !content_) {
             return action::fail{unavailable("the upstream's stream ended without content", head_.status)};
         }
-        if (events_ && plan_.chat && !ended_ && !finished_) { // a proxy on the way may have hidden a cut
+        if (events_ && (plan_.chat || plan_.tokens) && !ended_ &&
+            !finished_) { // a proxy on the way may have hidden a cut
             verdict why = unavailable("the upstream's stream stopped before its end", head_.status);
             why.what = outcome::broken_stream;
             why.where = scope::upstream;
@@ -306,18 +317,36 @@ private:
         }
         const bool untyped_json = head.content_type.empty() && plan_.wanted == expects::json;
         const bool takes_out = plan_.pointer && !plan_.pointer->empty();
-        if (json ? takes_out || plan_.wanted == expects::bytes : untyped_json) {
-            return action::read{.how = action::read::as::whole};
+        if (json ? takes_out || plan_.wanted == expects::bytes || in_other_form(length) : untyped_json) {
+            return action::read{.how = action::read::as::whole, .held = needs_text()};
         }
         if (json) {
             return action::read{action::read::as::raw, {answer_kind::json, std::string(json_type), length}};
         }
         if (plan_.must_be_json && !(plan_.wanted == expects::bytes && is_media(head.content_type))) {
-            return action::read{.how = action::read::as::whole};
+            return action::read{.how = action::read::as::whole, .held = needs_text()};
         }
         return action::read{
             action::read::as::raw, {answer_kind::bytes, declared_type(head.content_type), length}
         };
+    }
+
+    // Pictures in JSON are found by their ranges; numbers that are samples of sound are not.
+    bool needs_text() const
+    {
+        return plan_.task != nullptr &&
+               (plan_.wanted != expects::bytes || plan_.task->output == modality::audio);
+    }
+
+    // Vectors of many tokens are long, and long ones come as lists: they go on as they arrive.
+    bool in_other_form(std::optional<std::uint64_t> length) const
+    {
+        constexpr std::uint64_t long_vectors = 1024 * 1024;
+        if (plan_.task == nullptr || !has_forms(*plan_.task)) {
+            return false;
+        }
+        return plan_.task->shape != answer_shape::numbers || plan_.must_be_json ||
+               (length && *length <= long_vectors);
     }
 
     // TGI and TEI count in headers.

@@ -2,9 +2,10 @@
 
 namespace gw::adapters {
 
-result<prepared> prepare_chat(const request& asked, const target& to, const std::string& model)
+result<prepared>
+prepare_chat(const request& asked, const target& to, const std::string& model, schema_form form)
 {
-    auto body = encode_chat(asked, model);
+    auto body = encode_chat(asked, model, form);
     if (!body) {
         return fail(body);
     }

@@ -1,9 +1,9 @@
 #include "adapters/output.hpp"
 
-#include "adapters/json_walk.hpp"
 #include "payload/base64.hpp"
 #include "payload/media_type.hpp"
 #include "wire/json_text.hpp"
+#include "wire/json_walk.hpp"
 
 #include <algorithm>
 #include <array>
@@ -35,7 +35,7 @@ std::optional<byte_range> place(const event::whole& answer, std::string_view poi
         return answer.index.where;
     }
     if (!answer.text.empty()) {
-        return find_value(answer.text, pointer);
+        return wire::find_value(answer.text, pointer);
     }
     if (const auto* big = long_string_at(answer.index, pointer)) {
         return byte_range{big->where.begin - 1, big->where.end + 1};

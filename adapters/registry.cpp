@@ -19,8 +19,7 @@ protected:
         return refuse(
             code::unsupported,
             "Upstream " + to.to->name +
-                " cannot be asked: this version speaks the kinds serverless, dedicated and local, and of the "
-                "engines toolkit, custom and openai."
+                " cannot be asked: this version speaks the kinds serverless, dedicated and local."
         );
     }
 };
@@ -35,9 +34,13 @@ struct row
 constexpr std::array rows{
     row{kind::dedicated, engine::toolkit, dedicated::toolkit},
     row{kind::dedicated, engine::custom, dedicated::custom},
+    row{kind::dedicated, engine::tgi, dedicated::tgi},
+    row{kind::dedicated, engine::tei, dedicated::tei},
     row{kind::dedicated, engine::openai, dedicated::openai},
     row{kind::local, engine::toolkit, dedicated::toolkit},
     row{kind::local, engine::custom, dedicated::custom},
+    row{kind::local, engine::tgi, dedicated::tgi},
+    row{kind::local, engine::tei, dedicated::tei},
     row{kind::local, engine::openai, dedicated::openai},
 };
 

@@ -121,9 +121,6 @@ private:
         if (const auto at = map_.get("engine")) {
             if (const auto said = at->choice("engine", engines)) {
                 made_.value.engine = static_cast<config::engine>(*said);
-                if (made_.value.engine == engine::tgi || made_.value.engine == engine::tei) {
-                    at->report("engine " + in_ticks(engines[*said]) + " is not supported by this build");
-                }
             }
         }
         static constexpr auto forms = std::to_array<std::string_view>({"auto", "binary", "base64"});
@@ -172,7 +169,9 @@ private:
             self_.report("kind `local` needs `url`, or `command` for a process that the gateway starts");
         }
         // What OpenAI SDKs call the base URL ends in /v1, which the adapter adds itself.
-        if ((value.engine == engine::openai || value.kind == kind::serverless) &&
+        const bool speaks_openai =
+            value.engine == engine::openai || value.engine == engine::tgi || value.engine == engine::tei;
+        if ((speaks_openai || value.kind == kind::serverless) &&
             value.at.base_path.ends_with("/v1")) {
             value.at.base_path.resize(value.at.base_path.size() - 3);
         }

@@ -1,8 +1,8 @@
 // A server of the operator's own: the body is the policy's template, the answer stands where the policy says.
 #include "adapters/engines.hpp"
-#include "adapters/json_walk.hpp"
 #include "adapters/one_shot.hpp"
 #include "payload/tasks.hpp"
+#include "wire/json_walk.hpp"
 
 #include <array>
 
@@ -72,7 +72,7 @@ result<void> append(body_plan& body, const template_part& part, const request& a
         append_parameters(body, asked);
         return {};
     case template_part::what::model:
-        append_text(body, json_string(to.model));
+        append_text(body, wire::json_string(to.model));
         return {};
     }
     return {};
@@ -114,6 +114,7 @@ protected:
             .wanted = bytes ? expects::bytes : expects::anything,
             .stream = asked.stream,
             .must_be_json = true,
+            .task = to.task,
         };
         if (!to.to->answer.empty()) {
             answer.pointer = to.to->answer;

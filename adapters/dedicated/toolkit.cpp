@@ -83,6 +83,7 @@ protected:
                               : bytes            ? expects::bytes
                                                  : expects::json,
                     .stream = asked.stream,
+                    .task = to.task,
                 },
         };
     }

@@ -14,6 +14,8 @@ constexpr task_style style{
     .spelling = [](std::string_view media_type) { return std::string(media_type); },
     .takes_untyped = true, // it sniffs, and its clients send bytes without a type
     .takes_root_question = true,
+    .takes_root_table = true,
+    .at = task_style::parameters::by_task,
 };
 
 // `namespace/name` as path segments, without a provider behind a colon: that suffix is known to /v1 only.
@@ -103,6 +105,7 @@ protected:
                               : to.task->binary_output() ? expects::bytes
                                                          : expects::json,
                     .stream = asked.stream,
+                    .task = to.task,
                 },
         };
     }

@@ -11,7 +11,7 @@ namespace {
 
 constexpr std::size_t longest_error = 64 * 1024;
 constexpr std::size_t longest_held = 64 * 1024;   // events without content; more of them is content
-constexpr std::size_t longest_text = 1024 * 1024; // a longer document goes into a log
+constexpr std::size_t longest_text = 1024 * 1024; // a longer document goes into a log, if it may
 
 wire::json_limits json_bounds(const config::limits& of)
 {
@@ -63,8 +63,9 @@ net::task<std::optional<verdict>> dispatched::read_text()
     co_return std::nullopt;
 }
 
-net::task<std::optional<verdict>> dispatched::read_whole()
+net::task<std::optional<verdict>> dispatched::read_whole(bool held)
 {
+    const std::size_t longest = held ? now_->policy->limits.json_bytes : longest_text;
     wire::json_scanner scanner(json_bounds(now_->policy->limits));
     const auto not_json = [this](const failure& why) {
         return verdict{
@@ -103,7 +104,7 @@ net::task<std::optional<verdict>> dispatched::read_whole()
             }
             co_return not_json(fed.error());
         }
-        if (!document_ && text_.size() + bytes->size() > longest_text) {
+        if (!document_ && text_.size() + bytes->size() > longest) {
             auto space = here_.all.store.admit(std::nullopt, payloads::copies::required);
             if (!space) {
                 co_return no_room();

@@ -281,13 +281,14 @@ net::task<std::optional<verdict>> dispatched::converse()
             bad = co_await send(std::move(what));
         } else if (const auto* read = std::get_if<adapters::action::read>(&action_)) {
             const auto how = read->how;
+            const bool held = read->held;
             answer_ = read->answer;
             switch (how) {
             case adapters::action::read::as::text:
                 bad = co_await read_text();
                 break;
             case adapters::action::read::as::whole:
-                bad = co_await read_whole();
+                bad = co_await read_whole(held);
                 break;
             case adapters::action::read::as::raw:
                 co_return co_await first_raw();

@@ -82,7 +82,7 @@ private:
     [[nodiscard]] net::task<std::optional<verdict>> send(adapters::exchange_request what);
     // answer.cpp
     [[nodiscard]] net::task<std::optional<verdict>> read_text();
-    [[nodiscard]] net::task<std::optional<verdict>> read_whole();
+    [[nodiscard]] net::task<std::optional<verdict>> read_whole(bool held);
     [[nodiscard]] net::task<std::optional<verdict>> first_raw();
     [[nodiscard]] net::task<std::optional<verdict>> first_event();
     // Bytes of events to be forwarded, or none at the end; a failure is a verdict.

@@ -469,7 +469,12 @@ net::task<result<dialects::body_facts>> body::facts()
         made.text = *all;
     }
     for (const auto& each : index_.members) {
-        member_text member{.name = each.key, .where = each.where, .text = {}};
+        member_text member{
+            .name = each.key,
+            .where = each.where,
+            .text = {},
+            .list = each.kind == wire::json_kind::array,
+        };
         if (!made.text.empty()) {
             member.text = made.text.substr(each.where.begin, each.where.size());
         } else if (!each.holds_long) {

@@ -61,6 +61,7 @@ struct member_text
     byte_range where; // the value's text, quotes included
     std::string_view
         text; // the same as bytes; empty when the value holds a string that is too long to be looked at
+    bool list = false; // the value is an array: known also of one that cannot be looked at
 };
 
 struct request

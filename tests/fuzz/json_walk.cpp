@@ -1,6 +1,6 @@
 // A JSON Pointer finds what simdjson's DOM finds, as the bytes it was; text that is no JSON is never read
 // beyond its end. The pointer stands in the first line of the input.
-#include "adapters/json_walk.hpp"
+#include "wire/json_walk.hpp"
 
 #include "config/values.hpp"
 #include "property.hpp"
@@ -13,7 +13,7 @@
 #include <string>
 
 using namespace gw;
-using namespace gw::adapters;
+using namespace gw::wire;
 
 namespace {
 

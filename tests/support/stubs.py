@@ -65,6 +65,7 @@ class Reply:
     content_type: str = "application/json"
     pieces: object = None
     cut: bool = False
+    raw: bytes = None  # the whole answer, head included, as it was recorded
 
     @property
     def content(self):
@@ -121,6 +122,9 @@ class Stub:
             do_GET = do_POST = do_HEAD = do_PUT = serve
 
             def send(self, reply):
+                if reply.raw is not None:
+                    self.wfile.write(reply.raw)
+                    return
                 content = reply.content
                 lines = [f"HTTP/1.1 {reply.status} Status", f"Content-Type: {reply.content_type}"]
                 lines += [f"{name}: {value}" for name, value in reply.fields.items()]

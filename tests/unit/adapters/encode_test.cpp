@@ -811,9 +811,11 @@ TEST(bytes, identical_for_every_length)
         // binary -> base64 JSON -> binary through two gateways
         const std::string middle =
             execute(sent(first->asked, at(base64_only, first->asked)).body, first->body, split);
-        const auto value = find_value(middle, "/inputs");
+        const auto value = wire::find_value(middle, "/inputs");
         ASSERT_TRUE(value);
-        EXPECT_EQ(string_of(middle.substr(value->begin, value->size())), payloads::encode_base64(bytes));
+        EXPECT_EQ(
+            wire::string_of(middle.substr(value->begin, value->size())), payloads::encode_base64(bytes)
+        );
         if (length == 0) {
             continue; // an empty string is no payload in JSON
         }
@@ -827,7 +829,7 @@ TEST(bytes, identical_for_every_length)
         // into a template and out of it, slashes escaped on the way
         const std::string wrapped =
             execute(sent(first->asked, at(templated, first->asked)).body, first->body, split);
-        const auto inner = find_value(wrapped, "/x/y");
+        const auto inner = wire::find_value(wrapped, "/x/y");
         ASSERT_TRUE(inner);
         auto third = json(
             R"({"inputs":)" + slashes_escaped(wrapped.substr(inner->begin, inner->size())) + "}",

@@ -2,13 +2,13 @@
 #pragma once
 
 #include "adapters/adapter.hpp"
-#include "adapters/json_walk.hpp"
 #include "payload/base64.hpp"
 #include "payload/find_payload.hpp"
 #include "payload/media_type.hpp"
 #include "payload/tasks.hpp"
 #include "payload/transcode.hpp"
 #include "wire/json_scan.hpp"
+#include "wire/json_walk.hpp"
 
 #include <gtest/gtest.h>
 
@@ -76,7 +76,12 @@ json(std::string body, std::string_view task, door at = door::hf_task, std::uint
     const std::string_view text = made->body;
     for (const auto& each : index->members) {
         const std::string_view value = text.substr(each.where.begin, each.where.size());
-        asked.members.push_back({each.key, each.where, each.holds_long ? std::string_view{} : value});
+        asked.members.push_back(
+            {each.key,
+             each.where,
+             each.holds_long ? std::string_view{} : value,
+             each.kind == wire::json_kind::array}
+        );
     }
     if (const auto* inputs = index->find("inputs")) {
         asked.inputs = inputs->where;

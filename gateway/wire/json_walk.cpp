@@ -1,4 +1,4 @@
-#include "adapters/json_walk.hpp"
+#include "wire/json_walk.hpp"
 
 #include "wire/json_text.hpp"
 
@@ -6,7 +6,7 @@
 #include <cstddef>
 #include <cstdint>
 
-namespace gw::adapters {
+namespace gw::wire {
 namespace {
 
 constexpr std::string_view blanks = " \t\r\n";
@@ -204,19 +204,51 @@ std::optional<std::vector<member_view>> members_of(std::string_view object)
     return members;
 }
 
+std::string_view member_of(std::string_view object, std::string_view key)
+{
+    const std::size_t begin = skip_blanks(object, 0);
+    if (begin >= object.size() || object[begin] != '{') {
+        return {};
+    }
+    std::string_view found;
+    walk(object, begin, [&](std::string_view name, byte_range value) {
+        const bool same = string_of(name) == key;
+        found = same ? object.substr(value.begin, value.size()) : found;
+        return !same;
+    });
+    return found;
+}
+
+std::optional<std::vector<std::string_view>> elements_of(std::string_view array)
+{
+    const std::size_t begin = skip_blanks(array, 0);
+    if (begin >= array.size() || array[begin] != '[') {
+        return std::nullopt;
+    }
+    std::vector<std::string_view> elements;
+    const bool whole = walk(array, begin, [&](std::string_view, byte_range value) {
+        elements.push_back(array.substr(value.begin, value.size()));
+        return true;
+    });
+    if (!whole) {
+        return std::nullopt;
+    }
+    return elements;
+}
+
 std::optional<std::string> string_of(std::string_view value)
 {
     if (value.size() < 2 || value.front() != '"' || value.back() != '"') {
         return std::nullopt;
     }
-    return wire::unescape_json_string(value.substr(1, value.size() - 2));
+    return unescape_json_string(value.substr(1, value.size() - 2));
 }
 
 std::string json_string(std::string_view text)
 {
     std::string out;
-    wire::append_json_string(out, text);
+    append_json_string(out, text);
     return out;
 }
 
-} // namespace gw::adapters
+} // namespace gw::wire

@@ -10,7 +10,7 @@
 #include <string_view>
 #include <vector>
 
-namespace gw::adapters {
+namespace gw::wire {
 
 // The value at a JSON Pointer; "" is the document's own value, without the white space around it.
 //   returns  nullopt if there is none
@@ -26,10 +26,16 @@ struct member_view
 // In order; nullopt: no object.
 [[nodiscard]] std::optional<std::vector<member_view>> members_of(std::string_view object);
 
+// The value of a member; empty: there is none, or no object.
+[[nodiscard]] std::string_view member_of(std::string_view object, std::string_view key);
+
+// The texts of an array's elements, in order; nullopt: no array.
+[[nodiscard]] std::optional<std::vector<std::string_view>> elements_of(std::string_view array);
+
 // The text that a JSON string stands for; nullopt: no string.
 [[nodiscard]] std::optional<std::string> string_of(std::string_view value);
 
 // A JSON string for a text.
 [[nodiscard]] std::string json_string(std::string_view text);
 
-} // namespace gw::adapters
+} // namespace gw::wire

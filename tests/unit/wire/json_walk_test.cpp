@@ -1,13 +1,14 @@
 // Ranges of values inside JSON.
-#include "adapters/json_walk.hpp"
+#include "wire/json_walk.hpp"
 
 #include <gtest/gtest.h>
 
 #include <optional>
 #include <string>
 #include <string_view>
+#include <vector>
 
-namespace gw::adapters {
+namespace gw::wire {
 namespace {
 
 std::optional<std::string> value(std::string_view document, std::string_view pointer)
@@ -76,6 +77,19 @@ TEST(json_walk, members)
     EXPECT_FALSE(members_of("{\"a\":1"));
 }
 
+TEST(json_walk, a_member_and_elements)
+{
+    EXPECT_EQ(member_of(R"( {"a":1, "\u0062": {"c":[2]}} )", "b"), R"({"c":[2]})");
+    EXPECT_EQ(member_of(R"({"a":1})", "b"), "");
+    EXPECT_EQ(member_of("[1]", "0"), "");
+    const auto elements = elements_of(R"( [1, "a,]" ,[2,3],{}] )");
+    ASSERT_TRUE(elements);
+    EXPECT_EQ(*elements, (std::vector<std::string_view>{"1", R"("a,]")", "[2,3]", "{}"}));
+    EXPECT_EQ(elements_of("[]")->size(), 0U);
+    EXPECT_FALSE(elements_of("{}"));
+    EXPECT_FALSE(elements_of("[1"));
+}
+
 TEST(json_walk, what_is_no_json_is_survived)
 {
     const std::string document = R"({"a":["b\\\"",{"c":"d"}],"e":1.5e3,"f":true})";
@@ -84,6 +98,8 @@ TEST(json_walk, what_is_no_json_is_survived)
         EXPECT_EQ(find_value(cut, "").has_value(), size == document.size());
         (void)find_value(cut, "/a/1/c");
         (void)members_of(cut);
+        (void)elements_of(cut);
+        (void)member_of(cut, "a");
         std::string broken(document);
         for (const char c : {'"', '{', ']', '\\', ',', ':'}) { // every byte replaced
             if (size < broken.size()) {
@@ -106,4 +122,4 @@ TEST(json_walk, strings)
 }
 
 } // namespace
-} // namespace gw::adapters
+} // namespace gw::wire
