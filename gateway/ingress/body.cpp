@@ -229,8 +229,11 @@ net::task<result<void>> body::begin(const wire::request_head& head, door at)
     co_return result<void>{};
 }
 
-result<void> body::accept(std::string_view payload)
+result<void> body::accept(std::string_view payload, bool in_place)
 {
+    if (payload.empty()) {
+        return {};
+    }
     if (log_->size() + payload.size() > limit_) {
         auto why = too_large(now_.limits.payload_bytes, "limits.payload_bytes");
         why.error().close = true;
@@ -246,7 +249,11 @@ result<void> body::accept(std::string_view payload)
             json_ = false;
         }
     }
-    log_->append(payload);
+    if (in_place) {
+        log_->commit(payload.size());
+    } else {
+        log_->append(payload);
+    }
     return {};
 }
 
@@ -257,7 +264,7 @@ result<bool> body::take()
         const std::string_view held = in_.data();
         if (framing_ == wire::framing::sized) {
             const auto size = static_cast<std::size_t>(std::min<std::uint64_t>(left_, held.size()));
-            auto accepted = accept(held.substr(0, size));
+            auto accepted = accept(held.substr(0, size), false);
             if (!accepted) {
                 return fail(accepted);
             }
@@ -276,7 +283,7 @@ result<bool> body::take()
             return fail(step);
         }
         if (!step->payload.empty()) {
-            auto accepted = accept(step->payload);
+            auto accepted = accept(step->payload, false);
             if (!accepted) {
                 return fail(accepted);
             }
@@ -351,7 +358,29 @@ net::task<void> body::receive()
             break;
         }
         wire_.read_until(now + now_.limits.body_grace);
-        const net::error_code ec = co_await in_.more(net::reader::full_size);
+        net::error_code ec;
+        if (framing_ == wire::framing::sized && in_.can_read_to()) {
+            // Straight to where it stays.
+            const std::span<char> room = log_->room();
+            if (room.empty()) {
+                why = log_->failed() != nullptr ? *log_->failed() : failure{.what = code::internal};
+                break;
+            }
+            const auto want = static_cast<std::size_t>(std::min<std::uint64_t>(room.size(), left_));
+            const std::size_t came = co_await in_.read_to(room.first(want));
+            ec = in_.failed();
+            if (came != 0) {
+                ec = {};
+                left_ -= came;
+                auto accepted = accept({room.data(), came}, true);
+                if (!accepted) {
+                    why = std::move(accepted).error();
+                    break;
+                }
+            }
+        } else {
+            ec = co_await in_.more(net::reader::full_size);
+        }
         if (ec) {
             why = gone(ec);
             if (why->what == code::client_gone && !ending_) {

@@ -74,6 +74,13 @@ void reader::start(std::size_t limit)
     from_.start_read(buffer_.get() + end_, offered_, *this);
 }
 
+void reader::start_elsewhere(std::span<char> place)
+{
+    reading_ = true;
+    elsewhere_ = true;
+    from_.start_read(place.data(), place.size(), *this);
+}
+
 void reader::watch(std::size_t limit, std::function<void()> gone)
 {
     gone_ = std::move(gone);
@@ -137,8 +144,12 @@ void reader::merge()
 void reader::finished()
 {
     reading_ = false;
-    filled_ = !into_next_ && n == offered_;
-    (into_next_ ? next_end_ : end_) += n;
+    if (std::exchange(elsewhere_, false)) {
+        filled_ = false;
+    } else {
+        filled_ = !into_next_ && n == offered_;
+        (into_next_ ? next_end_ : end_) += n;
+    }
     if (io_op::ec) {
         ec_ = io_op::ec;
         if (from_.read_timed_out() && ec_ == asio::error::operation_aborted) {

@@ -13,6 +13,7 @@
 #include <cstddef>
 #include <functional>
 #include <memory>
+#include <span>
 #include <string_view>
 
 namespace gw::net {
@@ -60,6 +61,27 @@ public:
         return awaiter{*this, want, end_ - begin_};
     }
 
+    // The same with what comes read to where it is wanted, past data(): the number of bytes, 0: see failed().
+    // REQUIRES can_read_to().
+    [[nodiscard]] auto read_to(std::span<char> place)
+    {
+        struct awaiter
+        {
+            reader& of;
+            std::span<char> place;
+            bool await_ready() const noexcept { return false; }
+            void await_suspend(std::coroutine_handle<> who)
+            {
+                of.waiter_ = who;
+                of.start_elsewhere(place);
+            }
+            std::size_t await_resume() const noexcept { return of.n; }
+        };
+        return awaiter{*this, place};
+    }
+    // Nothing is held, and no read is outstanding that would bring something to the buffer.
+    [[nodiscard]] bool can_read_to() const { return empty() && !into_next_ && !reading_ && !ec_; }
+
     // Keeps one read outstanding while nobody waits: at most `limit` bytes are taken, then it pauses. `gone`
     // is called (from the event loop) when the peer closed or broke the connection; not for cancel().
     void watch(std::size_t limit, std::function<void()> gone);
@@ -78,6 +100,7 @@ public:
 private:
     bool begin_more(std::size_t want, std::size_t had);
     void start(std::size_t limit);
+    void start_elsewhere(std::span<char> place);
     void make_room(std::size_t want);
     void finished();
     void promote(); // the second buffer becomes the first
@@ -95,6 +118,7 @@ private:
     std::size_t offered_ = 0; // to the read that is outstanding, or was last
     bool filled_ = false;     // it took all of that
     bool reading_ = false;
+    bool elsewhere_ = false; // what is read is not for a buffer of ours
     bool stopping_ = false;
     error_code ec_;
     std::size_t watch_limit_ = 0;

@@ -1,15 +1,9 @@
 #include "payload/replay.hpp"
 
-#include <fcntl.h>
-#include <sys/uio.h>
-#include <unistd.h>
+#include "payload/replay_file.hpp"
 
 #include <algorithm>
-#include <array>
-#include <cerrno>
-#include <cstdlib>
 #include <cstring>
-#include <system_error>
 #include <utility>
 #include <vector>
 
@@ -17,132 +11,12 @@ namespace gw::payloads {
 namespace {
 
 constexpr std::size_t smallest_block = 4096;
+// Less than that at the end of a block is left empty rather than read into.
+constexpr std::size_t smallest_read = 8192;
 // Disk for a body of unknown size is taken in such steps.
 constexpr std::uint64_t disk_step = 4ULL << 20U;
 
-std::string describe(int error)
-{
-    return std::error_code(error, std::generic_category()).message();
-}
-
-// A file without a name that dies with its descriptor; -1 and errno when there is none.
-int open_unnamed(const std::string& dir)
-{
-    const int fd = ::open(dir.c_str(), O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
-    if (fd >= 0 || (errno != EOPNOTSUPP && errno != EISDIR && errno != EINVAL)) {
-        return fd;
-    }
-    // A file system without O_TMPFILE: a random name, gone at once.
-    std::string name = dir + "/fourways-XXXXXX";
-    const int named = ::mkostemp(name.data(), O_CLOEXEC);
-    if (named >= 0) {
-        ::unlink(name.c_str());
-    }
-    return named;
-}
-
 } // namespace
-
-// ---- what is shared with the side threads ----
-
-// Opened, written, read and closed by side threads only.
-class replay::file
-{
-public:
-    explicit file(spool& store) : store_(store) {}
-    ~file()
-    {
-        if (fd_ >= 0) {
-            store_.submit([fd = fd_] { ::close(fd); }); // freeing a large file takes time
-        }
-    }
-    file(const file&) = delete;
-    file& operator=(const file&) = delete;
-
-    struct part
-    {
-        std::shared_ptr<char[]> bytes;
-        std::size_t size = 0;
-    };
-
-    // Writes the parts one behind the other; opens the file when there is none yet.
-    //   written  how much was, also with an error
-    //   returns  errno, 0: all is written
-    int write(const std::vector<part>& parts, std::uint64_t offset, std::uint64_t& written)
-    {
-        if (fd_ < 0) {
-            fd_ = open_unnamed(store_.limits().dir);
-            if (fd_ < 0) {
-                return errno;
-            }
-        }
-        std::size_t at = 0;     // the part
-        std::size_t inside = 0; // bytes of it that are written
-        while (at < parts.size()) {
-            std::array<iovec, 64> vectors{};
-            std::size_t count = 0;
-            for (std::size_t each = at; each < parts.size() && count < vectors.size(); ++each) {
-                const std::size_t skip = each == at ? inside : 0;
-                vectors[count++] = {
-                    .iov_base = parts[each].bytes.get() + skip, .iov_len = parts[each].size - skip
-                };
-            }
-            const ssize_t done =
-                ::pwritev(fd_, vectors.data(), static_cast<int>(count), static_cast<off_t>(offset + written));
-            if (done < 0 && errno == EINTR) {
-                continue;
-            }
-            if (done <= 0) {
-                return done < 0 ? errno : ENOSPC;
-            }
-            written += static_cast<std::uint64_t>(done);
-            inside += static_cast<std::size_t>(done);
-            while (at < parts.size() && inside >= parts[at].size) {
-                inside -= parts[at].size;
-                ++at;
-            }
-        }
-        return 0;
-    }
-
-    // Reads until `length` bytes are there.
-    //   returns  errno; the file's end is an error too (EIO)
-    int read(char* to, std::size_t length, std::uint64_t offset, std::size_t& done) const
-    {
-        while (done < length) {
-            const ssize_t got = ::pread(fd_, to + done, length - done, static_cast<off_t>(offset + done));
-            if (got < 0 && errno == EINTR) {
-                continue;
-            }
-            if (got <= 0) {
-                return got < 0 ? errno : EIO;
-            }
-            done += static_cast<std::size_t>(got);
-        }
-        return 0;
-    }
-
-private:
-    spool& store_;
-    int fd_ = -1;
-};
-
-struct replay::link
-{
-    replay* owner; // looked at on the owner's thread only
-    post_fn post;
-};
-
-struct replay::filling
-{
-    reader* owner = nullptr; // looked at on the owner's thread only
-    std::shared_ptr<char[]> bytes;
-    std::uint64_t begin = 0;
-    std::size_t size = 0;
-    bool busy = false; // a side thread writes into it
-};
-
-// ---- the log ----
 
 replay::replay(spool& store, post_fn post, reservation space)
     : store_(store), post_(std::move(post)), space_(std::move(space)), keep_(space_.how() != copies::none)
@@ -170,10 +44,9 @@ void replay::append(std::string_view bytes)
         return;
     }
     while (!bytes.empty()) {
-        block* const last = room(bytes.size());
+        block* const last = writable(bytes.size());
         if (last == nullptr) {
-            return fail(out_of_space("spool: no memory for a body of " + std::to_string(size_) + " and more")
-            );
+            return;
         }
         const std::size_t taken = std::min(bytes.size(), last->capacity - last->size);
         std::memcpy(last->bytes.get() + last->size, bytes.data(), taken);
@@ -185,6 +58,49 @@ void replay::append(std::string_view bytes)
     spill();
     drop_passed();
     notify();
+}
+
+std::span<char> replay::room()
+{
+    if (complete_ || failed_ != nullptr) {
+        return {};
+    }
+    if (!blocks_.empty()) {
+        block& last = blocks_.back();
+        if (!last.full() && last.capacity - last.size < smallest_read && last.capacity >= 2 * smallest_read) {
+            capacity_ -= last.capacity - last.size; // not worth a read of its own
+            last.capacity = last.size;
+        }
+    }
+    block* const last = writable(smallest_read);
+    if (last == nullptr) {
+        return {};
+    }
+    lent_ = last->bytes;
+    return {last->bytes.get() + last->size, last->capacity - last->size};
+}
+
+void replay::commit(std::size_t bytes)
+{
+    lent_.reset();
+    if (complete_ || failed_ != nullptr) {
+        return;
+    }
+    blocks_.back().size += bytes;
+    size_ += bytes;
+    in_memory_ += bytes;
+    spill();
+    drop_passed();
+    notify();
+}
+
+replay::block* replay::writable(std::size_t wanted)
+{
+    block* const last = last_block(wanted);
+    if (last == nullptr) {
+        fail(out_of_space("spool: no memory for a body of " + std::to_string(size_) + " and more"));
+    }
+    return last;
 }
 
 void replay::adopt(std::string&& whole)
@@ -250,7 +166,7 @@ bool replay::wants_more() const
         return false;
     }
     const auto& limits = store_.limits();
-    return in_memory_ < (may_spill() ? limits.memory_per_body + limits.write
+    return in_memory_ < (may_spill() ? memory_limit() + limits.write
                                      : std::max<std::uint64_t>(limits.memory_per_body, limits.block));
 }
 
@@ -309,6 +225,9 @@ void replay::keep_copy(bool keep)
         return;
     }
     keep_ = keep;
+    if (!keep && space_.whole() && space_.how() != copies::required) {
+        space_.shrink(store_.limits().memory_per_body + store_.limits().write);
+    }
     spill();
     drop_passed();
     notify();
@@ -321,6 +240,12 @@ replay::reader replay::read_from(std::uint64_t position)
 
 // ---- memory ----
 
+std::uint64_t replay::memory_limit() const
+{
+    return space_.whole() ? std::max(*space_.expected(), store_.limits().memory_per_body)
+                          : store_.limits().memory_per_body;
+}
+
 std::size_t replay::largest_first_block() const
 {
     const auto& limits = store_.limits();
@@ -331,7 +256,7 @@ std::size_t replay::largest_first_block() const
     return limits.block;
 }
 
-replay::block* replay::room(std::size_t wanted)
+replay::block* replay::last_block(std::size_t wanted)
 {
     if (!blocks_.empty() && !blocks_.back().full()) {
         return &blocks_.back();
@@ -351,7 +276,9 @@ replay::block* replay::room(std::size_t wanted)
         if (!cover(capacity - present)) {
             return nullptr;
         }
-        grown.bytes = std::make_shared_for_overwrite<char[]>(capacity + padding);
+        grown.bytes = capacity == store_.limits().block
+                          ? store_.blocks().lend()
+                          : std::make_shared_for_overwrite<char[]>(capacity + padding);
         if (only) {
             std::memcpy(grown.bytes.get(), blocks_.front().bytes.get(), present);
             blocks_.clear();
@@ -368,7 +295,7 @@ replay::block* replay::room(std::size_t wanted)
         .begin = size_,
         .size = 0,
         .capacity = capacity,
-        .bytes = std::make_shared_for_overwrite<char[]>(capacity + padding),
+        .bytes = store_.blocks().lend(),
     });
     capacity_ += capacity;
     return &blocks_.back();
@@ -397,7 +324,7 @@ void replay::spill()
 {
     trim();
     const auto& limits = store_.limits();
-    if (writing_ || complete_ || failed_ != nullptr || !may_spill() || in_memory_ <= limits.memory_per_body) {
+    if (writing_ || complete_ || failed_ != nullptr || !may_spill() || in_memory_ <= memory_limit()) {
         return;
     }
 
@@ -443,7 +370,7 @@ void replay::spill()
 // What is written and older than the newest memory_per_body bytes goes.
 void replay::trim()
 {
-    while (file_ != nullptr && !blocks_.empty() && in_memory_ > store_.limits().memory_per_body &&
+    while (file_ != nullptr && !blocks_.empty() && in_memory_ > memory_limit() &&
            blocks_.front().end() <= spilled_) {
         in_memory_ -= blocks_.front().size;
         capacity_ -= blocks_.front().capacity;
@@ -498,9 +425,10 @@ void replay::drop_passed()
         passed = std::min(passed, each->position_);
     }
 
+    // Once the beginning is gone nothing that was passed is worth its place.
     const std::uint64_t limit =
         std::max<std::uint64_t>(store_.limits().memory_per_body, store_.limits().block);
-    while (!complete_ && !blocks_.empty() && in_memory_ >= limit && blocks_.front().full() &&
+    while (!complete_ && !blocks_.empty() && (dropped_ || in_memory_ >= limit) && blocks_.front().full() &&
            blocks_.front().end() <= passed) {
         dropped_ = dropped_ || file_ == nullptr || blocks_.front().end() > spilled_;
         in_memory_ -= blocks_.front().size;
@@ -568,244 +496,6 @@ void replay::notify()
         }
     }
     gone_ = outer;
-}
-
-// ---- a reader ----
-
-replay::reader::reader(replay& log, std::uint64_t position) : position_(position)
-{
-    enlist(&log);
-}
-
-replay::reader::reader(reader&& other) noexcept
-{
-    *this = std::move(other);
-}
-
-replay::reader& replay::reader::operator=(reader&& other) noexcept
-{
-    if (this == &other) {
-        return *this;
-    }
-    leave();
-    replay* const log = other.log_;
-    other.unlink();
-    enlist(log);
-    position_ = other.position_;
-    held_ = std::move(other.held_);
-    buffer_ = std::move(other.buffer_);
-    if (buffer_ != nullptr) {
-        buffer_->owner = this;
-    }
-    then_ = std::exchange(other.then_, nullptr);
-    failed_ = std::move(other.failed_);
-    return *this;
-}
-
-replay::reader::~reader()
-{
-    leave();
-}
-
-void replay::reader::leave()
-{
-    drop_buffer();
-    replay* const log = log_;
-    unlink();
-    if (log != nullptr) {
-        log->drop_passed(); // the slowest may be gone
-        log->wake_writer();
-    }
-}
-
-void replay::reader::enlist(replay* log)
-{
-    log_ = log;
-    if (log == nullptr) {
-        return;
-    }
-    before_ = nullptr;
-    next_ = log->readers_;
-    if (next_ != nullptr) {
-        next_->before_ = this;
-    }
-    log->readers_ = this;
-}
-
-void replay::reader::unlink()
-{
-    if (log_ == nullptr) {
-        return;
-    }
-    (before_ != nullptr ? before_->next_ : log_->readers_) = next_;
-    if (next_ != nullptr) {
-        next_->before_ = before_;
-    }
-    next_ = nullptr;
-    before_ = nullptr;
-    log_ = nullptr;
-}
-
-bool replay::reader::in_buffer() const
-{
-    return buffer_ != nullptr && !buffer_->busy && position_ >= buffer_->begin &&
-           position_ < buffer_->begin + buffer_->size;
-}
-
-replay::reader::state replay::reader::now() const
-{
-    if (log_ == nullptr || failed_ != nullptr || log_->failed_ != nullptr) {
-        return state::failed;
-    }
-    if (position_ >= log_->size_) {
-        return log_->complete_ ? state::end : state::waiting;
-    }
-    if (log_->find_block(position_) != nullptr || in_buffer()) {
-        return state::ready;
-    }
-    return log_->file_ != nullptr && position_ < log_->spilled_ ? state::waiting : state::failed;
-}
-
-const failure* replay::reader::failed() const
-{
-    static const failure lost{
-        .what = code::internal,
-        .from = origin::gateway,
-        .text = "the request's body cannot be sent again",
-        .detail = "replay: a reader asked for bytes that were dropped",
-    };
-    if (now() != state::failed) {
-        return nullptr;
-    }
-    if (failed_ != nullptr) {
-        return failed_.get();
-    }
-    return log_ != nullptr && log_->failed_ != nullptr ? log_->failed_.get() : &lost;
-}
-
-std::optional<std::string_view> replay::reader::take(std::size_t max)
-{
-    if (now() == state::failed || position_ >= log_->size_) {
-        held_.reset();
-        return std::nullopt;
-    }
-    if (max == 0) {
-        return std::string_view{};
-    }
-
-    if (const block* const from = log_->find_block(position_)) {
-        const std::size_t offset = position_ - from->begin;
-        const std::string_view found(from->bytes.get() + offset, std::min(max, from->size - offset));
-        if (held_ != from->bytes) {
-            held_ = from->bytes;
-        }
-        position_ += found.size();
-        if (!log_->keep_) {
-            log_->drop_passed();
-            log_->wake_writer();
-        }
-        return found;
-    }
-
-    held_.reset();
-    if (in_buffer()) {
-        const std::size_t offset = position_ - buffer_->begin;
-        const std::string_view found(buffer_->bytes.get() + offset, std::min(max, buffer_->size - offset));
-        position_ += found.size();
-        return found;
-    }
-    start_read();
-    return std::nullopt;
-}
-
-void replay::reader::seek(std::uint64_t position)
-{
-    held_.reset();
-    position_ = position;
-}
-
-void replay::reader::when_ready(std::move_only_function<void()> then)
-{
-    then_ = nullptr;
-    if (then == nullptr) {
-        return;
-    }
-    if (now() != state::waiting) {
-        return then();
-    }
-    then_ = std::move(then);
-    if (position_ < log_->size_) {
-        start_read();
-    }
-}
-
-// REQUIRES: the position is in the file, not in memory and not in the buffer.
-void replay::reader::start_read()
-{
-    if (buffer_ != nullptr && buffer_->busy) {
-        if (buffer_->begin == position_) {
-            return;
-        }
-        drop_buffer(); // what comes is for where we were
-    }
-    const auto& limits = log_->store_.limits();
-    if (buffer_ == nullptr) {
-        buffer_ = std::make_shared<filling>();
-        buffer_->owner = this;
-        buffer_->bytes = std::make_shared_for_overwrite<char[]>(limits.read);
-        log_->store_.charge_memory(limits.read);
-    }
-    const std::size_t length = std::min<std::uint64_t>(limits.read, log_->spilled_ - position_);
-    buffer_->begin = position_;
-    buffer_->size = 0;
-    buffer_->busy = true;
-    log_->store_.submit([link = log_->linked(),
-                         file = log_->file_,
-                         buffer = buffer_,
-                         to = buffer_->bytes,
-                         length,
-                         offset = position_]() mutable {
-        std::size_t done = 0;
-        const int error = file->read(to.get(), length, offset, done);
-        link->post([buffer = std::move(buffer), done, error] {
-            if (buffer->owner != nullptr) {
-                buffer->owner->filled(done, error);
-            }
-        });
-    });
-}
-
-void replay::reader::filled(std::size_t bytes, int error)
-{
-    buffer_->busy = false;
-    buffer_->size = bytes;
-    if (error != 0 && bytes == 0) {
-        failed_ = std::make_unique<failure>(failure{
-            .what = code::internal,
-            .from = origin::gateway,
-            .text = "the request's body cannot be sent again",
-            .detail = "spool: reading a file in " + log_->store_.limits().dir + ": " + describe(error),
-        });
-        log_->store_.io_errors_.fetch_add(1, std::memory_order_relaxed);
-    }
-    if (then_ && now() == state::waiting) {
-        start_read(); // it was moved meanwhile
-    } else if (then_) {
-        auto then = std::exchange(then_, nullptr);
-        then();
-    }
-}
-
-void replay::reader::drop_buffer()
-{
-    if (buffer_ == nullptr) {
-        return;
-    }
-    buffer_->owner = nullptr;
-    buffer_.reset();
-    if (log_ != nullptr) {
-        log_->store_.release_memory(log_->store_.limits().read);
-    }
 }
 
 } // namespace gw::payloads

@@ -9,15 +9,13 @@
 //      |------------------------|------------------------|------------------|
 //        in the file only         in both                  in memory only
 //
-// - The newest `memory_per_body` bytes stay in memory; older blocks go once they are written. A body within
-// that never
-//   touches a file. Memory per body is at most memory_per_body + spool_limits.write + one append(), and one
-//   read buffer per reader that lags behind into the file.
+// - The newest `memory_per_body` bytes stay in memory, all of a body whose reservation is whole(); older blocks
+//   go once they are written. A body within that never touches a file. Memory per body is at most that +
+//   spool_limits.write + one append(), and one read buffer per reader that lags behind into the file.
 // - Without a copy (keep_copy(false), no space, a file that cannot be written) nothing is written any more:
-// once memory
-//   is full, blocks that every reader has passed are dropped, and replayable() is false from the first one
-//   on; wants_more() holds the writer back to the slowest reader's pace. There must be a reader then, or it
-//   waits for ever.
+//   once memory_per_body is full, blocks that every reader has passed are dropped, and replayable() is false
+//   from the first one on; wants_more() holds the writer back to the slowest reader's pace. There must be a
+//   reader then, or it waits for ever.
 // - A view given out stays good while its reader holds it, whatever is dropped meanwhile: blocks are counted.
 #pragma once
 
@@ -32,6 +30,7 @@
 #include <functional>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 
@@ -43,8 +42,7 @@ using post_fn = std::function<void(std::move_only_function<void()>)>;
 class replay
 {
 public:
-    // Every block has this many readable bytes behind its last one, as simdjson wants them.
-    static constexpr std::size_t padding = 64;
+    static constexpr std::size_t padding = block_padding;
 
     class reader;
 
@@ -61,7 +59,12 @@ public:
     //   errors  failed() becomes `overloaded` when the budgets are used up and the body may not go on without
     //   a copy
     void append(std::string_view bytes);
-    // The same without copying, for a body (or its beginning) that is a string already. Copies after all when
+    // The same without the copy: room for the next bytes, of which commit() then tells how many have come.
+    // Empty once complete() or failed(), which it may become here as by append().
+    //   requires  nothing else is written between the two
+    [[nodiscard]] std::span<char> room();
+    void commit(std::size_t bytes);
+    // The same for a body (or its beginning) that is a string already. Copies after all when
     // the string has no `padding` bytes of spare capacity.
     void adopt(std::string&& whole);
     // The body is whole.
@@ -125,7 +128,10 @@ private:
     // One piece for the whole body, if its size was told and is small.
     [[nodiscard]] std::size_t largest_first_block() const;
     // The last block, with room; null: the budget is used up.
-    block* room(std::size_t wanted);
+    block* last_block(std::size_t wanted);
+    [[nodiscard]] block* writable(std::size_t wanted); // the same, or the body has failed
+    // What stays in memory, whether there is a file or not.
+    [[nodiscard]] std::uint64_t memory_limit() const;
     bool cover(std::size_t added_capacity);
 
     [[nodiscard]] bool may_spill() const;
@@ -163,8 +169,9 @@ private:
     std::shared_ptr<file> file_;
     std::shared_ptr<link> link_;
     std::move_only_function<void()> writer_;
-    reader* readers_ = nullptr; // a list through the readers
-    bool* gone_ = nullptr;      // set by the destructor: where notify() looks
+    reader* readers_ = nullptr;    // a list through the readers
+    std::shared_ptr<char[]> lent_; // the block of room(), which no failure may take away
+    bool* gone_ = nullptr;         // set by the destructor: where notify() looks
 };
 
 // One reader of the log. Movable; belongs to the owner's thread too.

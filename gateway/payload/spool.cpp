@@ -54,6 +54,7 @@ reservation& reservation::operator=(reservation&& other) noexcept
         disk_ = std::exchange(other.disk_, 0);
         how_ = other.how_;
         expected_ = other.expected_;
+        whole_ = std::exchange(other.whole_, false);
     }
     return *this;
 }
@@ -73,7 +74,16 @@ void reservation::release_disk()
     }
 }
 
-spool::spool(spool_limits limits) : limits_(std::move(limits))
+void reservation::shrink(std::uint64_t memory)
+{
+    whole_ = false;
+    if (from_ != nullptr && memory < memory_) {
+        from_->memory_.fetch_sub(memory_ - memory, std::memory_order_relaxed);
+        memory_ = memory;
+    }
+}
+
+spool::spool(spool_limits limits) : limits_(std::move(limits)), blocks_(limits_.block + block_padding)
 {
     // Signals are for the threads that wait for them.
     sigset_t all;
@@ -107,6 +117,13 @@ result<reservation> spool::admit(std::optional<std::uint64_t> expected, copies h
         return made; // taken as it grows
     }
 
+    // One that is not so small touches no file while there is plenty.
+    if (how != copies::none && *expected > limits_.memory_per_body && *expected <= limits_.whole &&
+        take_memory(made, *expected, limits_.memory / 2)) {
+        made.whole_ = true;
+        return made;
+    }
+
     const bool small = *expected <= limits_.memory_per_body;
     const std::uint64_t write_buffer = how == copies::none ? 0 : limits_.write;
     if (!take_memory(made, small ? *expected : limits_.memory_per_body + write_buffer)) {
@@ -135,9 +152,9 @@ spool::figures spool::now() const
     };
 }
 
-bool spool::take_memory(reservation& into, std::uint64_t more)
+bool spool::take_memory(reservation& into, std::uint64_t more, std::uint64_t limit)
 {
-    if (!take(memory_, more, limits_.memory)) {
+    if (!take(memory_, more, limit)) {
         return false;
     }
     into.from_ = this;

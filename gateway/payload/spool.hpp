@@ -4,6 +4,7 @@
 #pragma once
 
 #include "message/failure.hpp"
+#include "payload/block_pool.hpp"
 
 #include <atomic>
 #include <condition_variable>
@@ -23,6 +24,9 @@
 namespace gw::payloads {
 
 class spool;
+
+// Every block has this many readable bytes behind its last one, as simdjson wants them.
+inline constexpr std::size_t block_padding = 64;
 
 // `overloaded`, with a time to try again.
 [[nodiscard]] failure out_of_space(std::string detail);
@@ -54,6 +58,8 @@ public:
         return how_;
     } // `none` also when a copy was wanted and the disk is full
     [[nodiscard]] std::optional<std::uint64_t> expected() const { return expected_; }
+    // There is memory for all of it, though it is a large one.
+    [[nodiscard]] bool whole() const { return whole_; }
 
 private:
     friend class spool;
@@ -61,12 +67,15 @@ private:
 
     void release();
     void release_disk();
+    // Not whole() any more: down to so much memory.
+    void shrink(std::uint64_t memory);
 
     spool* from_ = nullptr;
     std::uint64_t memory_ = 0;
     std::uint64_t disk_ = 0;
     copies how_ = copies::required;
     std::optional<std::uint64_t> expected_;
+    bool whole_ = false;
 };
 
 struct spool_limits
@@ -74,10 +83,11 @@ struct spool_limits
     std::string dir = "/var/tmp";               // files live here without a name
     std::uint64_t memory_per_body = 256 * 1024; // what a body keeps in memory; more goes to a file
     std::uint64_t memory = 64ULL << 20U;        // all bodies together
-    std::uint64_t disk = 4ULL << 30U;           // all files together
-    std::size_t block = 64 * 1024;              // the unit of memory; > 0
-    std::size_t write = 256 * 1024;             // what is written at once; a multiple of `block`
-    std::size_t read = 128 * 1024;              // what a reader of a file reads at once; > 0
+    std::uint64_t whole = 0; // a body of known size up to this touches no file while half of `memory` is free
+    std::uint64_t disk = 4ULL << 30U; // all files together
+    std::size_t block = 64 * 1024;    // the unit of memory; > 0
+    std::size_t write = 256 * 1024;   // what is written at once; a multiple of `block`
+    std::size_t read = 128 * 1024;    // what a reader of a file reads at once; > 0
 };
 
 class spool
@@ -97,6 +107,9 @@ public:
 
     [[nodiscard]] const spool_limits& limits() const { return limits_; }
 
+    // Blocks of limits().block bytes and block_padding more.
+    [[nodiscard]] block_pool& blocks() { return blocks_; }
+
     // For metrics.
     struct figures
     {
@@ -115,12 +128,17 @@ private:
     // Counts what must not be refused: a reader's buffer.
     void charge_memory(std::uint64_t more) { memory_.fetch_add(more, std::memory_order_relaxed); }
     void release_memory(std::uint64_t less) { memory_.fetch_sub(less, std::memory_order_relaxed); }
-    bool take_memory(reservation& into, std::uint64_t more);
+    bool take_memory(reservation& into, std::uint64_t more)
+    {
+        return take_memory(into, more, limits_.memory);
+    }
+    bool take_memory(reservation& into, std::uint64_t more, std::uint64_t limit);
     bool take_disk(reservation& into, std::uint64_t more);
     void submit(std::move_only_function<void()> job);
     void work();
 
     const spool_limits limits_;
+    block_pool blocks_;
     std::atomic<std::uint64_t> memory_{0};
     std::atomic<std::uint64_t> disk_{0};
     std::atomic<std::uint64_t> refused_{0};

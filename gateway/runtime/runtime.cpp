@@ -35,6 +35,7 @@ payloads::spool_limits spool_of(const config::settings& now)
     made.dir = now.spool.dir;
     made.memory_per_body = now.spool.memory_per_body;
     made.memory = now.spool.memory;
+    made.whole = 8 * now.spool.memory_per_body;
     made.disk = now.spool.disk;
     return made;
 }
@@ -248,7 +249,10 @@ void runtime::parts::start()
          {SIGPIPE, SIGXFSZ}) { // told by the write: a reader left, a file is as large as it may be
         ::signal(each, SIG_IGN);
     }
-    units_.front()->core.loop.each_tick([this, known = std::uint64_t{0}](net::time_point) mutable {
+    units_.front()->core.loop.each_tick([this, known = std::uint64_t{0}, n = 0](net::time_point) mutable {
+        if (++n % 10 == 0) {
+            store_.blocks().trim();
+        }
         if (const auto now = store_.now().io_errors; now != std::exchange(known, now)) {
             log(level::warning,
                 "a body's file could not be written or read",

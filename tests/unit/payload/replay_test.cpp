@@ -102,6 +102,115 @@ TEST_F(replay_test, a_small_body_is_one_piece_in_memory)
     EXPECT_FALSE(reader.take());
 }
 
+// Appends by room() and commit(), at most `step` bytes at a time.
+bool read_into(replay& log, std::string_view bytes, std::size_t step)
+{
+    const auto room = log.room();
+    const std::size_t size = std::min({room.size(), bytes.size(), step});
+    std::copy_n(bytes.begin(), size, room.begin());
+    log.commit(size);
+    return size != 0;
+}
+
+TEST_F(replay_test, what_is_read_into_its_room_is_the_same_as_what_is_appended)
+{
+    for (const bool real : {false, true}) {
+        spool store(real ? spool_limits{.dir = dir.path()} : tiny(dir));
+        const std::size_t block = store.limits().block;
+        for (const std::size_t size : {block - 1, block, block + 1, 5 * block + 7, 12 * block}) {
+            for (const std::size_t step : {block / 9 + 1, block / 2 + 3, block - 1, 2 * block}) {
+                for (const bool told : {false, true}) {
+                    const std::string body = random_bytes(size, static_cast<unsigned>(size + step));
+                    replay log(
+                        store, queue.poster(), told ? admit(store, size, copies::required) : reservation{}
+                    );
+                    std::string got;
+                    auto reader = log.read_from(0);
+                    for (std::size_t at = 0; at < size; at = log.size()) {
+                        ASSERT_TRUE(queue.run_until([&] { return log.wants_more(); }));
+                        if (at / 3 % 4 == 0) {
+                            log.append(std::string_view(body).substr(at, step)); // the two may take turns
+                        } else {
+                            ASSERT_TRUE(read_into(log, std::string_view(body).substr(at), step));
+                        }
+                        if (const auto part = reader.take(step / 2 + 1)) {
+                            got += *part;
+                        }
+                    }
+                    log.finish();
+                    ASSERT_TRUE(log.room().empty());
+                    ASSERT_TRUE(read_all(queue, reader, got));
+                    ASSERT_EQ(sha256(got), sha256(body)) << size << " by " << step;
+                    std::string again;
+                    auto second = log.read_from(0);
+                    ASSERT_TRUE(read_all(queue, second, again));
+                    ASSERT_EQ(sha256(again), sha256(body)) << size << " by " << step;
+                }
+            }
+        }
+    }
+}
+
+TEST_F(replay_test, room_outlives_the_bodys_failure)
+{
+    spool store(tiny(dir));
+    replay log(store, queue.poster(), admit(store, 1000, copies::required));
+    ASSERT_TRUE(write(log, random_bytes(100, 1), 100));
+    const auto room = log.room();
+    ASSERT_FALSE(room.empty());
+    log.fail(gone());
+    const auto other = store.blocks().lend(); // somebody else's now, were it not held
+    std::ranges::fill(room, 'x');
+    EXPECT_NE(static_cast<const void*>(other.get()), static_cast<const void*>(room.data()));
+    log.commit(room.size());
+    EXPECT_TRUE(log.room().empty());
+    EXPECT_EQ(log.size(), 100U);
+}
+
+TEST_F(replay_test, a_whole_body_touches_no_file_until_its_copy_is_dropped)
+{
+    auto limits = tiny(dir);
+    limits.whole = 3000;
+    spool store(limits);
+    const std::string body = random_bytes(2000, 21);
+    {
+        replay log(store, queue.poster(), admit(store, body.size(), copies::wanted));
+        ASSERT_TRUE(write(log, body, 77));
+        log.finish();
+        queue.run_some();
+        EXPECT_FALSE(log.spilled());
+        EXPECT_EQ(log.in_memory(), body.size());
+        EXPECT_TRUE(log.replayable());
+        std::string got;
+        auto reader = log.read_from(0);
+        ASSERT_TRUE(read_all(queue, reader, got));
+        EXPECT_EQ(got, body);
+        EXPECT_EQ(store.now().memory, body.size());
+    }
+    EXPECT_EQ(store.now().memory, 0U);
+
+    replay log(store, queue.poster(), admit(store, body.size(), copies::wanted));
+    auto reader = log.read_from(0);
+    std::string got;
+    log.append(std::string_view(body).substr(0, 500));
+    log.keep_copy(false);
+    EXPECT_EQ(store.now().memory, 256U + 128U) << "its place is somebody else's";
+    for (std::size_t at = 500; at < body.size();) {
+        while (const auto part = reader.take()) {
+            got += *part;
+        }
+        ASSERT_TRUE(log.wants_more());
+        log.append(std::string_view(body).substr(at, 100));
+        at += 100;
+        EXPECT_LE(log.in_memory(), 64U + 100U) << "what was passed goes at once";
+    }
+    log.finish();
+    ASSERT_TRUE(read_all(queue, reader, got));
+    EXPECT_EQ(got, body);
+    EXPECT_FALSE(log.replayable());
+    EXPECT_FALSE(log.spilled());
+}
+
 TEST_F(replay_test, an_adopted_body_is_not_copied)
 {
     spool store({.dir = dir.path()});

@@ -36,6 +36,32 @@ TEST(spool, large_bodies_take_a_bounded_part_of_memory_and_their_size_on_disk)
     EXPECT_EQ(streamed->disk(), 0U);
 }
 
+TEST(spool, a_body_of_middling_size_is_whole_in_memory_while_half_of_it_is_free)
+{
+    spool store(
+        {.memory_per_body = 1000, .memory = 20'000, .whole = 8000, .disk = 100'000, .block = 100, .write = 400
+        }
+    );
+    auto first = store.admit(6000, copies::required);
+    ASSERT_TRUE(first);
+    EXPECT_TRUE(first->whole());
+    EXPECT_EQ(first->memory(), 6000U);
+    EXPECT_EQ(first->disk(), 0U);
+
+    const auto second = store.admit(6000, copies::wanted); // more than half would be taken then
+    ASSERT_TRUE(second);
+    EXPECT_FALSE(second->whole());
+    EXPECT_EQ(second->memory(), 1400U);
+    EXPECT_EQ(second->disk(), 6000U);
+
+    *first = reservation{};
+    EXPECT_FALSE(store.admit(8001, copies::wanted)->whole());
+    EXPECT_TRUE(store.admit(8000, copies::wanted)->whole());
+    EXPECT_FALSE(store.admit(8000, copies::none)->whole()) << "no copy is wanted";
+    EXPECT_FALSE(store.admit(1000, copies::wanted)->whole()) << "small ones are anyway";
+    EXPECT_EQ(store.now().memory, second->memory());
+}
+
 TEST(spool, without_memory_it_is_overloaded)
 {
     spool store({.memory_per_body = 1000, .memory = 1000, .block = 100, .write = 400});
