@@ -517,6 +517,10 @@ def test_no_room_for_copies(start, policy):
         if reply.status_code != 200:
             break
     assert (reply.status_code, reply.json()["code"]) == (429, "overloaded") and "`spool.memory`" in reply.text
+    assert reply.headers["retry-after"] == "1"
+    body = json.dumps({"model": "org/chat", "messages": HELLO, "more": "x" * len(payload)})
+    reply = gateway.http.post("/v1/chat/completions", content=body, headers={"content-type": "application/json"})
+    assert (reply.status_code, reply.json()["error"]["code"], reply.headers["retry-after"]) == (503, "overloaded", "1"), reply.text
     assert served(gateway.url)
     for peer in held:
         peer.close()
