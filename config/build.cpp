@@ -44,6 +44,10 @@ void note(settings& made)
             used.insert(each.to);
         }
     }
+    const bool automatic = std::ranges::any_of(made.models, [](const auto& each) { return each->automatic; });
+    if (made.hub.with != nullptr) {
+        sent.insert(made.hub.with);
+    }
     for (const auto& each : made.upstreams) {
         sent.insert(each->tokens.begin(), each->tokens.end());
         if (each->without_token()) {
@@ -56,7 +60,12 @@ void note(settings& made)
             );
         }
         if (!used.contains(each.get())) {
-            made.notes.push_back("upstream `" + each->name + "` is in no route");
+            made.notes.push_back(
+                "upstream `" + each->name + "` is in no route" +
+                (automatic && each->models.empty()
+                     ? "; `route: auto` chooses it when it says what it runs: `models: [...]`"
+                     : "")
+            );
         }
     }
     for (const auto& each : made.tokens) {
@@ -79,12 +88,15 @@ std::shared_ptr<const settings> build(draft from, std::string file)
     made->open = from.open;
     made->limits = from.limits;
     made->spool = std::move(from.spool);
+    made->hub = std::move(from.hub);
 
     std::unordered_map<std::string, const token*> tokens;
     for (auto& each : from.tokens) {
         const auto& kept = made->tokens.emplace_back(std::make_unique<token>(std::move(each)));
         tokens.emplace(kept->name, kept.get());
     }
+
+    made->hub.with = from.hub_token.empty() ? nullptr : tokens.at(from.hub_token);
 
     std::unordered_map<std::string, const upstream*> upstreams;
     for (auto& each : from.upstreams) {

@@ -45,6 +45,8 @@ struct draft
     bool open = true;
     config::limits limits;
     config::spool spool;
+    config::hub hub;
+    std::string hub_token; // a name in draft::tokens
     std::vector<std::string> notes;
 };
 
@@ -64,7 +66,7 @@ void read_models(const field& from, draft& into);
 void read_clients(const field& from, draft& into);
 void read_limits(const field& from, draft& into);
 void read_spool(const field& from, draft& into);
-void read_hub(const field& from, const draft& known);
+void read_hub(const field& from, draft& into);
 void read_listen(const field& from, draft& into);
 void read_admin(const field& from, draft& into);
 

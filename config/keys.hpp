@@ -18,8 +18,9 @@ inline constexpr auto admin = std::to_array<name>({"address", "key"});
 inline constexpr auto token = std::to_array<name>({"secret", "bill_to"});
 
 // Of upstreams: of every kind, of a URL, of an engine, of an own process, of a Space.
-inline constexpr auto any_upstream =
-    std::to_array<name>({"kind", "token", "tokens", "payload", "timeout", "max_in_flight", "max_waiting"});
+inline constexpr auto any_upstream = std::to_array<name>(
+    {"kind", "token", "tokens", "payload", "timeout", "max_in_flight", "max_waiting", "models"}
+);
 inline constexpr auto remote = std::to_array<name>({"url", "ca_file", "proxy", "insecure_http"});
 inline constexpr auto engine = std::to_array<name>({"engine", "request", "answer", "path"});
 inline constexpr auto probe = std::to_array<name>({"health"});

@@ -20,6 +20,7 @@ constexpr std::string_view without_file = R"(
 tokens: { hf: { secret: "${HF_TOKEN:-}" } }
 upstreams: { router: { kind: serverless, token: hf } }
 models: { "*": { route: [router] } }
+hub: { token: hf }
 )";
 
 std::string directory_of(std::string_view file)

@@ -275,25 +275,35 @@ void read_spool(const field& from, draft& into)
     }
 }
 
-void read_hub(const field& from, const draft& known)
+void read_hub(const field& from, draft& into)
 {
     const fields map(from, "a map with `url`, `token`, `cache`", keys::hub);
+    auto& to = into.hub;
+    to.on = true;
     if (const auto at = map.get("url")) {
-        std::ignore = at->parse("a URL", &parse_url);
+        if (auto read = at->parse("a URL", &parse_url)) {
+            to.at = std::move(*read);
+            to.checks_private = false;
+        }
     }
     if (const auto name = map.get("token")) {
         const auto said = name->text("a token's name");
-        if (said && std::ranges::find(known.tokens, *said, &token::name) == known.tokens.end()) {
+        if (said && std::ranges::find(into.tokens, *said, &token::name) == into.tokens.end()) {
             std::vector<std::string_view> names;
-            for (const auto& each : known.tokens) {
+            for (const auto& each : into.tokens) {
                 names.emplace_back(each.name);
             }
             name->report_value("no token of `tokens:`" + did_you_mean(*said, names));
+        } else if (said) {
+            into.hub_token = *said;
+            if (!to.checks_private && !to.at.tls && !is_loopback(to.at.host)) {
+                map.get("url")->report(
+                    "a token would travel to `" + to.at.host + "` in clear text; use `https://`"
+                );
+            }
         }
     }
-    if (const auto time = map.get("cache")) {
-        std::ignore = time->duration(std::chrono::milliseconds(0));
-    }
+    map.duration("cache", to.cache, std::chrono::milliseconds(0));
 }
 
 } // namespace gw::config

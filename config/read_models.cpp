@@ -74,12 +74,10 @@ public:
     void read(const field& from)
     {
         if (from.is(node::type::scalar) && from.at().text == "auto") {
-            from.report(
-                "`route: auto` is not supported by this build; list the upstreams, as in `route: [router]`"
-            );
+            every_way(from);
             return;
         }
-        const auto ranks = from.items("a list of upstreams, as in `route: [router, own]`");
+        const auto ranks = from.items("a list of upstreams, as in `route: [router, own]`, or `auto`");
         if (ranks.empty() && from.is(node::type::sequence)) {
             from.report("an empty route leads nowhere; list the upstreams, as in `route: [router]`");
         }
@@ -100,6 +98,46 @@ public:
     }
 
 private:
+    // `auto`: every upstream that could run the model, in the order of `upstreams:`. Which of them do is
+    // asked at the Hub when a request comes.
+    void every_way(const field& from)
+    {
+        into_.value.automatic = true;
+        for (const auto& each : known_.upstreams) {
+            if (could_run(each.value)) {
+                const auto rank = static_cast<std::uint32_t>(into_.route.size());
+                into_.route.push_back({.upstream = each.value.name, .model = {}, .rank = rank});
+            }
+        }
+        if (into_.route.empty()) {
+            from.report(
+                "no upstream can be chosen: kind `serverless` is, and one that says what it runs, as in "
+                "`models: [\"" +
+                into_.value.name + "\"]`"
+            );
+        }
+    }
+
+    // Most servers run one model and answer for any name. So one is chosen only if it is started for the
+    // model asked for, or says what it runs.
+    bool could_run(const upstream& to) const
+    {
+        if (to.kind == kind::serverless) {
+            return true;
+        }
+        if (to.run && into_.value.pattern) {
+            return false; // no process for a name that only a pattern matched
+        }
+        const bool says = std::ranges::any_of(to.models, [&](const std::string& each) {
+            return into_.value.pattern || matches(each, into_.value.name);
+        });
+        const bool takes_name =
+            to.run && to.models.empty() && std::ranges::any_of(to.run->command, [](const std::string& each) {
+                return each.contains("$model");
+            });
+        return says || takes_name;
+    }
+
     void entry(const field& from, std::uint32_t rank)
     {
         constexpr std::string_view expected =
@@ -241,6 +279,7 @@ void read_models(const field& from, draft& into)
         }
         if (const auto route = map.get("route")) {
             route_reader(into, made).read(*route);
+            into.hub.on = into.hub.on || made.value.automatic;
         } else if (map.is_map()) {
             value.report("lacks `route`; list the upstreams, as in `route: [router]`");
         }

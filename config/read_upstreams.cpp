@@ -38,6 +38,7 @@ public:
         place();
         credentials();
         limits();
+        models();
         worker();
         return std::move(made_);
     }
@@ -261,6 +262,26 @@ private:
             value.max_waiting = 2 * value.max_in_flight;
         }
         map_.count("max_waiting", value.max_waiting, 0, 1'000'000);
+    }
+
+    // What it runs. Only `route: auto` asks: elsewhere a route says so.
+    void models()
+    {
+        const auto list = map_.get("models");
+        if (!list) {
+            return;
+        }
+        for (const auto& each : list->texts("a list of models' names and patterns")) {
+            const auto said = each.text("a model's name");
+            if (said && !is_model_name(*said)) {
+                each.report_value("not a model's name, and no pattern of one");
+            } else if (said) {
+                made_.value.models.push_back(*said);
+            }
+        }
+        if (list->is(node::type::sequence) && list->at().items.empty()) {
+            list->report("names no model; leave the key out if `route: auto` shall not choose this upstream");
+        }
     }
 
     // A process of the gateway's own.

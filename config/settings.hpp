@@ -124,8 +124,9 @@ struct upstream
     std::string path;                   // overrides the engine's route when set
     std::optional<config::worker> run;  // local with a command
     std::string health = "/health";
-    std::string space, api_name; // kind space
-    std::uint64_t id = 0;        // hash of name and everything that makes it the same upstream over a reload
+    std::string space, api_name;     // kind space
+    std::vector<std::string> models; // `models:`: names and patterns that it runs, for `route: auto` only
+    std::uint64_t id = 0; // hash of name and everything that makes it the same upstream over a reload
 
     // Off since every token it names is empty.
     [[nodiscard]] bool without_token() const;
@@ -157,6 +158,7 @@ struct model_entry
     std::string task_name;
     std::vector<std::string> aliases;
     std::vector<route_entry> route; // ascending rank
+    bool automatic = false; // `route: auto`: `route` holds all that could be, and the Hub says which are
     config::fallback fallback;
 };
 
@@ -202,6 +204,16 @@ struct spool
     friend bool operator==(const spool&, const spool&) = default;
 };
 
+// `hub:`: where the ways and the task of a model are looked up.
+struct hub
+{
+    bool on = false;                          // there is a `hub:`, or a `route: auto`
+    url at;                                   // default: https://huggingface.co
+    bool checks_private = true;               // the default host
+    const token* with = nullptr;              // null, or empty: asked without one
+    std::chrono::milliseconds cache{600'000}; // how long an answer is good; a no: at most 1 min
+};
+
 // Lets a map of strings be searched by string_view.
 struct name_hash
 {
@@ -222,6 +234,7 @@ struct settings
     bool open = true; // no `clients:`: everybody who reaches the (loopback) listener may call
     config::limits limits;
     config::spool spool;
+    config::hub hub;
     std::vector<std::string> notes; // said once at start: upstreams that are off, ...
 
     // The entry for a name: exact name or alias, else the pattern with the longest literal prefix; null:

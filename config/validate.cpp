@@ -7,6 +7,8 @@
 namespace gw::config {
 namespace {
 
+constexpr std::string_view hub_url = "https://huggingface.co";
+
 // What a flag says stands in no file.
 field flag_field(context& in, const node& value, std::string flag)
 {
@@ -46,6 +48,8 @@ draft validate(const field& root, const overrides& flags)
     draft made;
     note_environment(root.in().env, made.notes);
     const fields map(root, "a map with `upstreams` and `models`", keys::top);
+
+    made.hub.at = *parse_url(hub_url);
 
     // Later sections refer to earlier ones.
     if (const auto at = map.get("tokens")) {

@@ -12,6 +12,7 @@
 #include "payload/spool.hpp"
 #include "telemetry/access_record.hpp"
 #include "telemetry/metrics.hpp"
+#include "upstream/lookup.hpp"
 #include "upstream/peer.hpp"
 #include "upstream/pool.hpp"
 #include "workers/supervisor.hpp"
@@ -57,6 +58,7 @@ struct process
     telemetry::line_writer& records;
     std::string version;
     connections clients{};
+    upstream::lookup* hub = nullptr; // null: no request asks the Hub
 };
 
 struct core

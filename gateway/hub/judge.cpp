@@ -140,7 +140,7 @@ judgement judge(const asker& who, const reply& from, std::chrono::system_clock::
         // Without a token 401 is also what a model gets that is not there; with one, X-Error-Code says so.
         if (from.error_code == "GatedRepo") {
             made.is = gated(who);
-        } else if (from.error_code == "DisabledRepo") {
+        } else if (from.error_message.contains("is disabled")) {
             made.is = disabled(who, nullptr);
         } else if (from.error_code == "RepoNotFound" || (from.status == 401 && who.token.empty())) {
             made.is = unknown(who);

@@ -36,6 +36,7 @@ private:
     [[nodiscard]] net::task<result<void>> read_body();
     [[nodiscard]] net::task<result<void>> parse();
     [[nodiscard]] result<void> decide();
+    [[nodiscard]] net::task<result<void>> ask_hub();
     [[nodiscard]] net::task<result<adapters::answer_head>> dispatch();
     [[nodiscard]] net::task<result<void>> pump(adapters::answer_head answer); // pump.cpp
 
@@ -71,6 +72,7 @@ private:
     dialects::body_facts facts_;
     request asked_;
     policy::plan plan_;
+    std::shared_ptr<const hub_answer> hub_; // once it was asked
     std::unique_ptr<dispatch::dispatched> work_;
     writer out_;
     std::string route_; // as known when the head was written

@@ -90,6 +90,9 @@ net::task<result<void>> request_run::go()
         co_return fail(asked);
     }
     auto planned = decide(); // allowed? which candidates, in which order
+    if (planned && plan_.asks_hub) {
+        planned = co_await ask_hub(); // which ways the model has; then decide again
+    }
     if (!planned) {
         co_return fail(planned);
     }
@@ -326,11 +329,14 @@ net::task<result<void>> request_run::parse()
 
 result<void> request_run::decide()
 {
-    auto plan = policy::decide(who_, asked_, policy_, here_.random());
+    auto plan = policy::decide(who_, asked_, policy_, here_.random(), hub_.get());
     if (!plan) {
         return fail(plan);
     }
     plan_ = std::move(*plan);
+    if (plan_.asks_hub) {
+        return {};
+    }
     record_.entry = plan_.entry->name;
     if (plan_.task != nullptr) {
         record_.task = plan_.task->name;
@@ -349,6 +355,19 @@ result<void> request_run::decide()
         );
     }
     return {};
+}
+
+net::task<result<void>> request_run::ask_hub()
+{
+    if (here_.all.hub == nullptr) {
+        hub_ = std::make_shared<const hub_answer>(); // nothing is known
+    } else {
+        hub_ = co_await here_.all.hub->ask(here_.loop, plan_.model, stop_);
+    }
+    if (stop_.fired()) {
+        co_return std::unexpected(failure{.what = stop_.why()});
+    }
+    co_return decide();
 }
 
 net::task<result<adapters::answer_head>> request_run::dispatch()

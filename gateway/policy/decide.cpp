@@ -83,8 +83,9 @@ bool is_language_model(std::string_view task)
     return std::ranges::find(names, task) != names.end();
 }
 
-// The request's own task, else the policy's; chat doors and models of other tasks do not go together.
-result<const task_info*> task_of(const request& asked, const resolved& what)
+// The request's own task, else the policy's, else the Hub's; chat doors and models of other tasks do not go
+// together.
+result<const task_info*> task_of(const request& asked, const resolved& what, const ways* known)
 {
     if (asked.task == nullptr && !asked.task_name.empty()) {
         const std::string near = payloads::nearest_task(asked.task_name);
@@ -95,7 +96,10 @@ result<const task_info*> task_of(const request& asked, const resolved& what)
         );
     }
 
-    const task_info* const policy = what.entry->task;
+    const task_info* policy = what.entry->task;
+    if (policy == nullptr && known != nullptr && !known->task.empty()) {
+        policy = payloads::find_task(known->task);
+    }
     if (is_chat(asked.at)) {
         const bool chats = policy == nullptr || policy->is_chat() || is_language_model(policy->name);
         if (!chats) {
@@ -122,8 +126,13 @@ result<const task_info*> task_of(const request& asked, const resolved& what)
 
 } // namespace
 
-result<plan>
-decide(const config::client* who, const request& asked, const config::settings& now, std::uint64_t random)
+result<plan> decide(
+    const config::client* who,
+    const request& asked,
+    const config::settings& now,
+    std::uint64_t random,
+    const hub_answer* looked_up
+)
 {
     result<resolved> what = resolve(asked.model, who, now);
     if (!what) {
@@ -139,13 +148,29 @@ decide(const config::client* who, const request& asked, const config::settings& 
         );
     }
 
-    const auto task = task_of(asked, *what);
+    plan made{.entry = what->entry, .model = what->model, .provider = what->provider};
+    if (looked_up == nullptr && now.hub.on && needs_hub(asked, *what, now)) {
+        if (is_hub_id(what->model)) {
+            made.asks_hub = true;
+            return made;
+        }
+        looked_up = &no_hub_id();
+    }
+    if (looked_up != nullptr) {
+        made.known = looked_up->of;
+    }
+
+    const auto task = task_of(asked, *what, made.known.get());
     if (!task) {
         return std::unexpected(task.error());
     }
-
-    plan made{.entry = what->entry, .model = what->model, .provider = what->provider, .task = *task};
+    made.task = *task;
     made.candidates = order(*what, random);
+    if (looked_up != nullptr) {
+        if (auto kept = keep_ways_that_exist(made.candidates, *what, made.task, *looked_up); !kept) {
+            return fail(kept);
+        }
+    }
     return made;
 }
 

@@ -75,14 +75,15 @@ class runtime::parts
 public:
     parts(options how, std::shared_ptr<const config::settings> first)
         : how_(std::move(how)), settings_(std::move(first)), bound_(settings_), store_(spool_of(*settings_)),
-          workers_(worker_line, how_.executable), records_(STDOUT_FILENO),
+          workers_(worker_line, how_.executable), records_(STDOUT_FILENO), hub_(names_, how_.version),
           shared_{
               .names = names_,
               .store = store_,
               .known = known_,
               .workers = workers_,
               .records = records_,
-              .version = how_.version
+              .version = how_.version,
+              .hub = &hub_
           },
           signals_(control_.io), drain_limit_(control_.io), started_(std::chrono::steady_clock::now())
     {
@@ -128,6 +129,7 @@ private:
     dispatch::standing known_;
     workers::supervisor workers_;
     telemetry::line_writer records_;
+    upstream::lookup hub_; // its thread posts to the units' loops
     dispatch::process shared_;
 
     net::loop control_;
@@ -163,6 +165,10 @@ int runtime::parts::run()
     auto first = dispatch::make_snapshot(settings_);
     if (!first) {
         std::fprintf(stderr, "fourways: %s\n", first.error().text.c_str());
+        return 2;
+    }
+    if (auto hub = hub_.use(settings_->hub); !hub) {
+        std::fprintf(stderr, "fourways: %s\n", hub.error().text.c_str());
         return 2;
     }
     snapshot_ = *first;
@@ -336,6 +342,9 @@ std::pair<bool, std::string> runtime::parts::reload(std::string_view because)
     config::hide_secrets(*settings_);
     ++reloads_;
     workers_.keep(*settings_); // before a request meets the new settings
+    if (auto hub = hub_.use(settings_->hub); !hub) {
+        log(level::warning, "the Hub is asked as before", {{"problem", hub.error().text}});
+    }
     publish(snapshot_);
     if (watch_) {
         watch_->files(watched_files(how_.config, *settings_));
@@ -583,6 +592,21 @@ std::string runtime::parts::metrics()
         "",
         static_cast<double>(spool.io_errors),
         true);
+
+    const auto hub = hub_.now();
+    const auto of_hub = [&add](std::string_view result, std::uint64_t value) {
+        add("fourways_hub_questions_total",
+            "What was asked about models: from memory, after waiting for a look-up, or not told since the "
+            "Hub is away.",
+            label("result", result),
+            static_cast<double>(value),
+            true);
+    };
+    of_hub("memory", hub.served);
+    of_hub("waited", hub.waited);
+    of_hub("away", hub.away);
+    add("fourways_hub_lookups_total", "Look-ups sent to the Hub.", "", static_cast<double>(hub.asked), true);
+    add("fourways_hub_models", "Models whose look-up is remembered.", "", static_cast<double>(hub.known));
 
     const auto now = std::chrono::steady_clock::now();
     const auto resting = known_.resting(now);

@@ -242,6 +242,69 @@ models:
     );
 }
 
+TEST(load, an_automatic_route_holds_what_could_run_the_model_in_the_order_of_the_upstreams)
+{
+    const auto made = good(R"(
+tokens:
+  acme: { secret: "${HF_TOKEN}" }
+upstreams:
+  vit: { kind: dedicated, url: "https://a.example", models: ["google/vit*", exact] }
+  any: { kind: dedicated, url: "https://b.example" }
+  router: { kind: serverless, token: acme }
+  worker: { kind: local, command: [python3, w.py, --model, $model, --port, $port] }
+  fixed: { kind: local, command: [python3, w.py, --port, $port] }
+models:
+  google/vit-base: { route: auto }
+  other/bert: { route: auto }
+  "*": { route: auto }
+)");
+    const auto names = [&](const char* model) {
+        const auto* entry = made->find(model);
+        EXPECT_TRUE(entry->automatic);
+        std::vector<std::string> all;
+        for (const auto& each : entry->route) {
+            EXPECT_EQ(each.rank, all.size());
+            all.push_back(each.to->name);
+        }
+        return all;
+    };
+    EXPECT_THAT(names("google/vit-base"), ElementsAre("vit", "router", "worker"));
+    EXPECT_THAT(names("other/bert"), ElementsAre("router", "worker"));
+    EXPECT_THAT(names("x/y"), ElementsAre("vit", "router"))
+        << "no process for a name that only a pattern matched";
+    EXPECT_THAT(
+        made->notes,
+        ElementsAre(
+            "upstream `any` is in no route; `route: auto` chooses it when it says what it runs: `models: "
+            "[...]`",
+            "upstream `fixed` is in no route; `route: auto` chooses it when it says what it runs: `models: "
+            "[...]`"
+        )
+    );
+    EXPECT_TRUE(made->hub.on) << "it is needed";
+    EXPECT_EQ(made->hub.at.origin, "https://huggingface.co:443");
+    EXPECT_TRUE(made->hub.checks_private);
+    EXPECT_EQ(made->hub.with, nullptr);
+    EXPECT_EQ(made->hub.cache, std::chrono::minutes(10));
+}
+
+TEST(load, the_hub_is_asked_where_the_policy_says_it)
+{
+    EXPECT_FALSE(good(small)->hub.on);
+    const auto made = good(R"(
+tokens: { acme: { secret: "${HF_TOKEN}" } }
+upstreams: { own: { kind: local, url: "http://127.0.0.1:9000" } }
+models: { "*": { route: [own] } }
+hub: { url: "http://127.0.0.1:9/mirror", token: acme, cache: 5m }
+)");
+    EXPECT_TRUE(made->hub.on);
+    EXPECT_EQ(made->hub.at.base_path, "/mirror");
+    EXPECT_FALSE(made->hub.checks_private) << "the operator's own word";
+    EXPECT_EQ(made->hub.with, made->tokens.front().get());
+    EXPECT_EQ(made->hub.cache, std::chrono::minutes(5));
+    EXPECT_THAT(made->notes, testing::IsEmpty()) << "the token is used";
+}
+
 TEST(load, notes_tell_what_the_environment_changes)
 {
     const auto made =

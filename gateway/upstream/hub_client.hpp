@@ -1,0 +1,57 @@
+// Questions to the Hub: one GET each, its answer whole and bounded. TLS is verified, a name that is not the
+// operator's own word leads to no private address, and no redirect is followed: of a model that was renamed
+// the new name is looked up, without the token. Used on the thread of one loop.
+#pragma once
+
+#include "config/settings.hpp"
+#include "hub/judge.hpp"
+#include "upstream/pool.hpp"
+
+#include <memory>
+#include <string>
+#include <string_view>
+
+namespace gw::upstream {
+
+// Where to ask, and with which token.
+struct hub_place
+{
+    peer at;
+    std::string base_path;
+    config::secret token;   // empty: none
+    std::string token_name; // empty: none
+};
+//   errors   internal: the system's certificates cannot be used
+[[nodiscard]] result<std::shared_ptr<const hub_place>> place_of(const config::hub& hub);
+
+class hub_client
+{
+public:
+    hub_client(net::loop& on, net::resolver& names, std::string_view version)
+        : pool_(on, names), version_(version)
+    {
+    }
+
+    // What the Hub says of a model. Never fails: what goes wrong is an answer `away`.
+    [[nodiscard]] net::task<hub::judgement>
+    model(const hub_place& where, std::string model, net::interrupt& stop);
+
+    // The stage of a Space (RUNNING, SLEEPING, ...); empty: it is not known.
+    [[nodiscard]] net::task<std::string>
+    stage(const hub_place& where, std::string space, net::interrupt& stop);
+
+    void tick(net::time_point now) { pool_.tick(now); }
+    void clear() { pool_.clear(); } // closes what idles; its reads complete a turn of the loop later
+
+private:
+    struct page;
+    [[nodiscard]] net::task<result<page>>
+    get(const hub_place& where, std::string target, bool with_token, net::interrupt& stop);
+    [[nodiscard]] net::task<hub::judgement>
+    ask(const hub_place& where, const std::string& model, bool with_token, net::interrupt& stop);
+
+    pool pool_;
+    std::string version_;
+};
+
+} // namespace gw::upstream
