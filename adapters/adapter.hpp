@@ -36,7 +36,8 @@ struct target
     const config::upstream* to = nullptr;
     const config::token* with = nullptr; // null: none needed
     std::string model;                   // the name there
-    std::string provider; // the router's suffix that the client gave (`together`, `fastest`); empty: none
+    std::string provider;     // the router's suffix that the client gave (`together`, `fastest`); empty: none
+    bool at_provider = false; // `model` is `id:provider`: what that provider itself calls it
     const task_info* task =
         nullptr; // resolved by the policy; null: not known, so only pass-through is possible
 };

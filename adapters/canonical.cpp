@@ -290,6 +290,32 @@ body_plan ranking(std::string_view document, std::string_view value)
     return out.text("]").done();
 }
 
+// Transcriptions: OpenAI's segments as chunks. The rest stays.
+body_plan transcription(std::string_view document, std::string_view value)
+{
+    const std::string_view inner = only_element(value, '{');
+    value = inner.empty() ? value : inner;
+    const auto segments = elements_of(member_of(value, "segments"));
+    if (!segments || !member_of(value, "chunks").empty() || !value.ends_with('}')) {
+        return same(document, value);
+    }
+    writer out(document);
+    out.value(value.substr(0, value.size() - 1)).text(R"(,"chunks":[)");
+    bool first = true;
+    for (const std::string_view each : *segments) {
+        const std::string_view text = member_of(each, "text");
+        const std::string_view start = member_of(each, "start");
+        const std::string_view end = member_of(each, "end");
+        if (text.empty() || start.empty() || end.empty()) {
+            continue;
+        }
+        out.text(first ? R"({"text":)" : R"(,{"text":)").value(text).text(R"(,"timestamp":[)");
+        out.value(start).text(",").value(end).text("]}");
+        first = false;
+    }
+    return out.text("]}").done();
+}
+
 body_plan one_object(std::string_view document, std::string_view value)
 {
     const std::string_view inner = only_element(value, '{');
@@ -344,6 +370,7 @@ body_plan canonical(std::string_view document, byte_range where, const task_info
     case shape::masks:
         return masks(document, value);
     case shape::text_object:
+        return transcription(document, value);
     case shape::table_answer:
         return one_object(document, value);
     case shape::numbers:

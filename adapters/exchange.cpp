@@ -342,11 +342,10 @@ private:
     bool in_other_form(std::optional<std::uint64_t> length) const
     {
         constexpr std::uint64_t long_vectors = 1024 * 1024;
-        if (plan_.task == nullptr || !has_forms(*plan_.task)) {
-            return false;
+        if (plan_.task == nullptr || plan_.translated || !has_forms(*plan_.task)) {
+            return plan_.translated;
         }
-        return plan_.task->shape != answer_shape::numbers || plan_.must_be_json ||
-               (length && *length <= long_vectors);
+        return plan_.task->shape != answer_shape::numbers || (length && *length <= long_vectors);
     }
 
     // TGI and TEI count in headers.

@@ -22,6 +22,7 @@ struct answer_plan
         pointer; // JSON Pointer (RFC 6901) to the task's output; nullopt: the whole answer is it
     bool must_be_json = false;       // whatever the Content-Type says: the answer is read whole and checked
     const task_info* task = nullptr; // set: the answer is put into this task's form (canonical.hpp)
+    bool translated = false;         // this server never answers in that form
     bool tokens = false;             // TGI's own stream, whose last event holds the whole text
 };
 

@@ -119,7 +119,8 @@ std::shared_ptr<const settings> build(draft from, std::string file)
                 {.to = upstreams.at(to.upstream),
                  .model = std::move(to.model),
                  .weight = to.weight,
-                 .rank = to.rank}
+                 .rank = to.rank,
+                 .provider = std::move(to.provider)}
             );
         }
     }

@@ -25,6 +25,7 @@ struct route_draft
     std::string model;
     std::uint32_t weight = 1;
     std::uint32_t rank = 0;
+    std::string provider;
 };
 
 struct model_draft

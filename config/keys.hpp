@@ -30,7 +30,7 @@ inline constexpr auto space = std::to_array<name>({"space", "api_name"});
 
 inline constexpr auto timeout = std::to_array<name>({"connect", "first_byte", "idle", "total"});
 inline constexpr auto model = std::to_array<name>({"task", "aliases", "route", "fallback"});
-inline constexpr auto route = std::to_array<name>({"upstream", "model", "weight"});
+inline constexpr auto route = std::to_array<name>({"upstream", "model", "provider", "weight"});
 inline constexpr auto fallback = std::to_array<name>({"on", "attempts", "deadline", "max_wait"});
 inline constexpr auto client = std::to_array<name>({"keys", "models"});
 inline constexpr auto limits = std::to_array<name>({

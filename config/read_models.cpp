@@ -1,6 +1,7 @@
 // `models:`: which upstreams answer for a name, in which order, and when the next one is tried.
 #include "config/draft.hpp"
 #include "config/keys.hpp"
+#include "config/providers.hpp"
 #include "config/suggest.hpp"
 #include "payload/tasks.hpp"
 
@@ -141,7 +142,7 @@ private:
     void entry(const field& from, std::uint32_t rank)
     {
         constexpr std::string_view expected =
-            "an upstream's name, or a map with `upstream`, `model`, `weight`";
+            "an upstream's name, or a map with `upstream`, `model`, `provider`, `weight`";
         route_draft made{.rank = rank};
         if (from.is(node::type::scalar)) {
             if (const auto said = from.text(expected)) {
@@ -165,6 +166,11 @@ private:
         if (const auto weight = map.get("weight")) {
             made.weight = static_cast<std::uint32_t>(weight->count(1, 1'000'000).value_or(1));
         }
+        if (const auto provider = map.get("provider")) {
+            if (const auto index = provider->choice("provider", provider_names)) {
+                made.provider = provider_names.at(*index);
+            }
+        }
         if (const auto name = map.get("upstream")) {
             if (const auto said = name->text("an upstream's name")) {
                 made.upstream = *said;
@@ -185,10 +191,15 @@ private:
             return;
         }
         const bool again = std::ranges::any_of(into_.route, [&](const route_draft& other) {
-            return other.upstream == made.upstream && other.model == made.model;
+            return other.upstream == made.upstream && other.model == made.model &&
+                   other.provider == made.provider;
         });
         if (again) {
             from.report_value("in this route already; to try again is what `fallback: { attempts }` is for");
+            return;
+        }
+        if (!made.provider.empty() && to->value.kind != kind::serverless) {
+            from.report_value("no serverless upstream, and only the router has providers");
             return;
         }
         if (to->value.run && into_.value.pattern && made.model.empty()) {

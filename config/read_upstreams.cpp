@@ -172,8 +172,7 @@ private:
         // What OpenAI SDKs call the base URL ends in /v1, which the adapter adds itself.
         const bool speaks_openai =
             value.engine == engine::openai || value.engine == engine::tgi || value.engine == engine::tei;
-        if ((speaks_openai || value.kind == kind::serverless) &&
-            value.at.base_path.ends_with("/v1")) {
+        if ((speaks_openai || value.kind == kind::serverless) && value.at.base_path.ends_with("/v1")) {
             value.at.base_path.resize(value.at.base_path.size() - 3);
         }
 

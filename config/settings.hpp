@@ -139,6 +139,8 @@ struct route_entry
     std::string model; // name there; empty: the name asked for (or the entry's own name when asked by alias)
     std::uint32_t weight = 1;
     std::uint32_t rank = 0;
+    std::string provider; // serverless: the one that is asked, and `model` is its own name for it; empty: the
+                          // router chooses
 };
 
 struct fallback

@@ -134,7 +134,12 @@ result<std::string> explain(const config::settings& now, const std::string& mode
             continue;
         }
         const adapters::target target{
-            .to = &to, .with = with, .model = each.model, .provider = plan->provider, .task = plan->task
+            .to = &to,
+            .with = with,
+            .model = each.model,
+            .provider = plan->provider,
+            .at_provider = each.at_provider,
+            .task = plan->task
         };
         const auto encoding = adapters::adapter_for(to).plan(asked, target);
         if (encoding) {

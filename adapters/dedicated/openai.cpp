@@ -1,11 +1,20 @@
-// vLLM, SGLang, llama.cpp's server, TGI's OpenAI route and everything alike: chats only, and those as they
-// came but for the name of the model.
+// vLLM, SGLang, llama.cpp's server and everything alike: chats as they came but for the name of the model,
+// and the tasks that OpenAI's API has a route for.
 #include "adapters/engines.hpp"
-#include "adapters/one_shot.hpp"
+#include "adapters/openai_routes.hpp"
 #include "payload/tasks.hpp"
 
 namespace gw::adapters::dedicated {
 namespace {
+
+constexpr openai_routes routes{
+    .chat = "/v1/chat/completions",
+    .completions = "/v1/completions",
+    .embeddings = "/v1/embeddings",
+    .images = "/v1/images/generations",
+    .speech = "/v1/audio/speech",
+    .transcriptions = "/v1/audio/transcriptions",
+};
 
 class openai_adapter final : public one_shot
 {
@@ -15,17 +24,27 @@ protected:
         if (wants_chat(asked, to)) {
             return prepare_chat(asked, to, to.model);
         }
+        const std::string_view route = route_for(routes, asked, to);
+        if (!route.empty()) {
+            auto made = prepare_openai_task(asked, to, to.model);
+            if (made) {
+                made->what.path = path_of(*to.to, route);
+            }
+            return made;
+        }
         if (to.task == nullptr) {
             return refuse(
                 code::unknown_task,
-                "Upstream " + to.to->name +
-                    " (engine openai) answers chats only, and the task of this model is not known. Ask it at "
-                    "/v1/chat/completions, or say `task: chat-completion` at the model in the policy."
+                "The task of this model is not known, and upstream " + to.to->name +
+                    " (engine openai) has a route for each. Ask it at /v1/chat/completions, or say `task: "
+                    "chat-completion` at the model in the policy."
             );
         }
         return refuse(
             code::unsupported,
-            "Upstream " + to.to->name + " (engine openai) answers chats only, not " +
+            "Upstream " + to.to->name +
+                " (engine openai) answers chats, text-generation, feature-extraction, text-to-image, "
+                "text-to-speech and automatic-speech-recognition, not " +
                 std::string(to.task->name) + ". Engines for it: toolkit, custom; or a serverless upstream."
         );
     }

@@ -1,8 +1,11 @@
 // The Inference Providers router (https://router.huggingface.co): tasks go to Hugging Face's own provider,
 // hf-inference, whose URL names the model; chats go to /v1, whose body does. Raw bytes where there are no
-// parameters, base64 JSON where there are: what its own clients send.
+// parameters, base64 JSON where there are: what its own clients send. Where the policy says what a provider
+// calls the model, that provider's own routes are asked.
 #include "adapters/engines.hpp"
 #include "adapters/one_shot.hpp"
+#include "adapters/serverless/providers.hpp"
+#include "config/providers.hpp"
 #include "payload/tasks.hpp"
 #include "wire/field.hpp"
 #include "wire/target.hpp"
@@ -68,46 +71,137 @@ std::string accept_for(const task_info* task)
     return task->output == modality::image ? "image/png" : "";
 }
 
+// The provider that has to answer; empty: the router chooses, by whatever rule.
+std::string_view chosen(const target& to)
+{
+    const std::size_t colon = to.model.rfind(':'); // ids on the Hub hold none
+    const std::string_view said =
+        colon == std::string::npos ? to.provider : std::string_view(to.model).substr(colon + 1);
+    return config::is_provider_name(said) ? said : std::string_view{};
+}
+
+std::unexpected<failure> queued(std::string_view provider)
+{
+    return refuse(
+        code::unsupported,
+        "The provider " + std::string(provider) +
+            " puts requests into a queue of its own, which this version does not speak. Choose another "
+            "provider, or none."
+    );
+}
+
+std::unexpected<failure> no_route(const target& to, std::string_view provider)
+{
+    return refuse(
+        code::unsupported,
+        "The provider " + std::string(provider) + " has no route for " +
+            (to.task == nullptr ? "a task that is not known" : "the task " + std::string(to.task->name)) + "."
+    );
+}
+
+// A task for a provider of which only the name is known.
+std::unexpected<failure> needs_name(const target& to, std::string_view provider)
+{
+    return refuse(
+        code::unsupported,
+        "The router takes a provider behind a colon for chats only. For " +
+            (to.task == nullptr ? std::string("this task") : std::string(to.task->name)) + ", say what " +
+            std::string(provider) + " calls the model: `{ upstream: " + to.to->name +
+            ", provider: " + std::string(provider) + ", model: ... }` in `route:` of the policy."
+    );
+}
+
+// A task for hf-inference.
+result<prepared> task_of(const request& asked, const target& to)
+{
+    auto body = encode_task(asked, to, style);
+    if (!body) {
+        return fail(body);
+    }
+    std::string path = path_of(*to.to, task_route(to));
+    if (!body->query.empty()) {
+        path += "?" + body->query;
+    }
+    return prepared{
+        .as = body->as,
+        .what =
+            {
+                .path = std::move(path),
+                .content_type = std::move(body->content_type),
+                .accept = accept_for(to.task),
+                .body = std::move(body->body),
+                .expects_stream = asked.stream,
+            },
+        .answer =
+            {
+                .wanted = to.task == nullptr         ? expects::anything
+                          : to.task->binary_output() ? expects::bytes
+                                                     : expects::json,
+                .stream = asked.stream,
+                .task = to.task,
+            },
+    };
+}
+
+// A provider's own route, with its own name of the model.
+result<prepared> at_provider(const request& asked, const target& to, std::string_view provider)
+{
+    const std::string id = to.model.substr(0, to.model.rfind(':'));
+    if (provider == "hf-inference") {
+        if (!wants_chat(asked, to)) {
+            return task_of(asked, to);
+        }
+        auto chat = prepare_chat(asked, to, id, schema_form::tgi);
+        if (chat) {
+            chat->what.path =
+                path_of(*to.to, "/hf-inference/models" + model_path(id) + "/v1/chat/completions");
+        }
+        return chat;
+    }
+    const serverless::provider* known = find_provider(provider);
+    if (known != nullptr && known->queued) {
+        return queued(provider);
+    }
+    const std::string_view route =
+        known == nullptr ? std::string_view{} : route_for(known->routes, asked, to);
+    if (route.empty()) {
+        return no_route(to, provider);
+    }
+    auto made = wants_chat(asked, to) ? prepare_chat(asked, to, id, known->habits.schema)
+                                      : prepare_openai_task(asked, to, id, known->habits);
+    if (made) {
+        made->what.path = path_of(*to.to, "/" + std::string(provider) + "/" + std::string(route));
+        made->what.fields = known->fields;
+    }
+    return made;
+}
+
+result<prepared> ask(const request& asked, const target& to)
+{
+    const std::string_view provider = chosen(to);
+    if (to.at_provider) {
+        return at_provider(asked, to, provider);
+    }
+    const serverless::provider* known = find_provider(provider);
+    if (known != nullptr && known->queued) {
+        return queued(provider);
+    }
+    if (wants_chat(asked, to)) {
+        return prepare_chat(asked, to, chat_model(to));
+    }
+    return provider.empty() || provider == "hf-inference" ? task_of(asked, to) : needs_name(to, provider);
+}
+
 class router_adapter final : public one_shot
 {
 protected:
     result<prepared> prepare(const request& asked, const target& to) const override
     {
-        if (wants_chat(asked, to)) {
-            auto chat = prepare_chat(asked, to, chat_model(to));
-            if (chat) {
-                chat->what.fields = bill_to(to);
-            }
-            return chat;
+        auto made = ask(asked, to);
+        if (made) {
+            made->what.fields += bill_to(to);
         }
-        auto body = encode_task(asked, to, style);
-        if (!body) {
-            return fail(body);
-        }
-        std::string path = path_of(*to.to, task_route(to));
-        if (!body->query.empty()) {
-            path += "?" + body->query;
-        }
-        return prepared{
-            .as = body->as,
-            .what =
-                {
-                    .path = std::move(path),
-                    .content_type = std::move(body->content_type),
-                    .accept = accept_for(to.task),
-                    .fields = bill_to(to),
-                    .body = std::move(body->body),
-                    .expects_stream = asked.stream,
-                },
-            .answer =
-                {
-                    .wanted = to.task == nullptr         ? expects::anything
-                              : to.task->binary_output() ? expects::bytes
-                                                         : expects::json,
-                    .stream = asked.stream,
-                    .task = to.task,
-                },
-        };
+        return made;
     }
 };
 

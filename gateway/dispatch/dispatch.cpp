@@ -147,6 +147,7 @@ net::task<std::optional<verdict>> dispatched::attempt(const attempts::try_it& wh
         .with = what.with,
         .model = candidate.model,
         .provider = plan_.provider,
+        .at_provider = candidate.at_provider,
         .task = plan_.task
     };
     const adapters::adapter& tongue = adapters::adapter_for(*candidate.to);

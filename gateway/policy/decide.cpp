@@ -32,6 +32,9 @@ private:
 std::string name_there(const config::route_entry& to, const resolved& what)
 {
     std::string name = to.model.empty() ? what.model : to.model;
+    if (!to.provider.empty()) { // the operator's choice, whatever the client would like
+        return name + ':' + to.provider;
+    }
     // Only the router understands providers; one that the operator wrote stays.
     const bool has_one =
         name.rfind(':') != std::string::npos && is_provider(name.substr(name.rfind(':') + 1));
@@ -48,7 +51,11 @@ std::vector<candidate> order(const resolved& what, std::uint64_t random)
     all.reserve(what.entry->route.size());
     for (const auto& each : what.entry->route) {
         all.push_back(
-            {.to = each.to, .model = name_there(each, what), .rank = each.rank, .weight = each.weight}
+            {.to = each.to,
+             .model = name_there(each, what),
+             .at_provider = !each.provider.empty(),
+             .rank = each.rank,
+             .weight = each.weight}
         );
     }
     std::ranges::sort(all, {}, [&](const candidate& each) { return each.rank; });

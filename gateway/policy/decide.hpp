@@ -17,7 +17,8 @@ namespace gw::policy {
 struct candidate
 {
     const config::upstream* to = nullptr;
-    std::string model; // its name there
+    std::string model;        // its name there; with `:provider` behind it where one was named
+    bool at_provider = false; // `model` is what that provider calls it, not its name on the Hub
     std::uint32_t rank = 0;
     std::uint32_t weight = 1;
 };

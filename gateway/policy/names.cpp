@@ -1,4 +1,5 @@
 // Names of models: the grammar of Hub ids, provider suffixes, and which policy entry a name stands for.
+#include "config/providers.hpp"
 #include "config/suggest.hpp"
 #include "config/values.hpp"
 #include "policy/decide.hpp"
@@ -9,23 +10,8 @@
 namespace gw::policy {
 namespace {
 
-// Providers of the router, those that older clients still name, and its three policies.
-constexpr auto providers = std::to_array<std::string_view>({
-    "baseten",      "black-forest-labs",
-    "cerebras",     "cheapest",
-    "clarifai",     "cohere",
-    "deepinfra",    "fal-ai",
-    "fastest",      "featherless-ai",
-    "fireworks-ai", "groq",
-    "hf-inference", "hyperbolic",
-    "nebius",       "novita",
-    "nscale",       "openai",
-    "ovhcloud",     "preferred",
-    "publicai",     "replicate",
-    "sambanova",    "scaleway",
-    "together",     "wavespeed",
-    "zai-org",
-});
+// The router's own ways to choose a provider.
+constexpr auto choices = std::to_array<std::string_view>({"cheapest", "fastest", "preferred"});
 
 bool is_alphanumeric(char c)
 {
@@ -75,7 +61,7 @@ bool is_hub_id(std::string_view name)
 
 bool is_provider(std::string_view suffix)
 {
-    return std::ranges::binary_search(providers, suffix);
+    return config::is_provider_name(suffix) || std::ranges::find(choices, suffix) != choices.end();
 }
 
 bool allowed(const config::client* who, std::string_view model)

@@ -2,13 +2,16 @@
 comes from the SHA-256 of the input.
 """
 
+import base64
 import dataclasses
+import email
+import email.policy
 import hashlib
 import json
 import re
 
 from processes import TOP
-from stubs import Reply, Ruled, event, fingerprint, streamed
+from stubs import Reply, Ruled, bad_token, chat_reply, event, fingerprint, picture_of, streamed, usage_of
 
 TRANSCRIPTS = TOP / "tests" / "data" / "transcripts"
 
@@ -155,3 +158,106 @@ class Tei(Recorded):
         if all(isinstance(each, str) for each in inputs):
             return Reply(self.classes(*inputs)) if len(inputs) == 2 else self.refuse("data did not match any variant of untagged enum")
         return Reply([self.classes(*each) for each in inputs])
+
+
+# ---- OpenAI's routes ----
+
+
+def sound_of(text):
+    """A WAV file that holds the text's SHA-256."""
+    data = hashlib.sha256(text.encode()).digest()
+    head = b"RIFF" + (36 + len(data)).to_bytes(4, "little") + b"WAVEfmt " + bytes([16, 0, 0, 0, 1, 0, 1, 0])
+    return head + (8000).to_bytes(4, "little") + (16000).to_bytes(4, "little") + b"\2\0\x10\0data" + len(data).to_bytes(4, "little") + data
+
+
+def form_of(seen):
+    """The parts of a multipart body: name -> (file name, content type, bytes)."""
+    kind = seen.field("content-type")
+    parsed = email.message_from_bytes(b"Content-Type: " + kind.encode() + b"\r\n\r\n" + seen.body, policy=email.policy.HTTP)
+    parts = {}
+    for part in parsed.iter_parts():
+        name = part.get_param("name", header="content-disposition")
+        boundary = parsed.get_boundary().encode()
+        head = f'name="{name}"'.encode()
+        at = seen.body.index(b"\r\n\r\n", seen.body.index(head)) + 4
+        parts[name] = (part.get_filename(), part.get_content_type(), seen.body[at : seen.body.index(b"\r\n--" + boundary, at)])
+    return parts
+
+
+def openai_reply(route, seen):
+    """What a server that speaks OpenAI's API answers on this route, made of the SHA-256 of the input; None: no such route."""
+    if route == "chat/completions":
+        return chat_reply(seen.json)
+    if route == "audio/transcriptions":
+        form = form_of(seen)
+        answer = {"text": fingerprint(form["file"][2])}
+        if form.get("response_format", (None, None, b""))[2] == b"verbose_json":
+            answer["segments"] = [{"id": 0, "start": 0.0, "end": 1.5, "text": answer["text"]}]
+        return Reply(answer)
+    assert seen.field("content-type") == "application/json", seen.head
+    asked = seen.json
+    if route == "completions":
+        choice = {"index": 0, "text": " " + fingerprint(asked["prompt"]), "logprobs": None, "finish_reason": "stop"}
+        return Reply({"id": "c", "object": "text_completion", "model": asked["model"], "choices": [choice], "usage": usage_of("a b")})
+    if route == "embeddings":
+        texts = asked["input"] if isinstance(asked["input"], list) else [asked["input"]]
+        data = [{"object": "embedding", "index": i, "embedding": Tei.vector(each)} for i, each in enumerate(texts)]
+        return Reply({"object": "list", "data": data[::-1], "model": asked["model"], "usage": {"prompt_tokens": 3, "total_tokens": 3}})
+    if route == "images/generations":
+        if asked["response_format"] not in ("b64_json", "base64"):
+            return Reply({"error": {"message": "response_format"}}, 400)
+        return Reply({"created": 1, "data": [{"b64_json": base64.b64encode(picture_of(asked["prompt"])).decode()}]})
+    return Reply(sound_of(asked["input"]), content_type="audio/wav") if route == "audio/speech" else None
+
+
+class OpenAi(Ruled):
+    """vLLM and the like, with every route there is."""
+
+    def usual(self, seen):
+        if seen.method == "GET":
+            return Reply({"status": "ok"})
+        reply = openai_reply(seen.path.removeprefix("/v1/"), seen) if seen.path.startswith("/v1/") else None
+        return reply or Reply({"error": {"message": "File Not Found", "type": "not_found_error", "code": 404}}, 404)
+
+
+# Where the providers behind the router have their routes (huggingface_hub and huggingface.js, August 2026).
+PROVIDERS = {
+    "baseten": {"chat/completions": "v1/chat/completions"},
+    "cerebras": {"chat/completions": "v1/chat/completions"},
+    "clarifai": {"chat/completions": "v2/ext/openai/v1/chat/completions"},
+    "cohere": {"chat/completions": "compatibility/v1/chat/completions"},
+    "deepinfra": {
+        each: f"v1/openai/{each}" for each in ("chat/completions", "completions", "embeddings", "audio/speech", "audio/transcriptions")
+    },
+    "featherless-ai": {"chat/completions": "v1/chat/completions", "completions": "v1/completions"},
+    "fireworks-ai": {"chat/completions": "inference/v1/chat/completions"},
+    "groq": {"chat/completions": "openai/v1/chat/completions"},
+    "hyperbolic": {"chat/completions": "v1/chat/completions"},
+    "nebius": {each: f"v1/{each}" for each in ("chat/completions", "completions", "images/generations", "embeddings")},
+    "novita": {"chat/completions": "v3/openai/chat/completions", "completions": "v3/openai/completions"},
+    "nscale": {"chat/completions": "v1/chat/completions", "images/generations": "v1/images/generations"},
+    "ovhcloud": {"chat/completions": "v1/chat/completions", "completions": "v1/completions"},
+    "publicai": {"chat/completions": "v1/chat/completions"},
+    "sambanova": {"chat/completions": "v1/chat/completions", "embeddings": "v1/embeddings"},
+    "scaleway": {each: f"v1/{each}" for each in ("chat/completions", "completions", "embeddings")},
+    "together": {
+        each: f"v1/{each}"
+        for each in ("chat/completions", "completions", "images/generations", "embeddings", "audio/speech", "audio/transcriptions")
+    },
+    "zai-org": {"chat/completions": "api/paas/v4/chat/completions"},
+}
+
+
+class Providers(Ruled):
+    """The router's paths of its providers: /{provider}/{route}."""
+
+    def usual(self, seen):
+        if seen.token is None:
+            return bad_token()
+        provider, _, path = seen.path[1:].partition("/")
+        route = next((name for name, there in PROVIDERS.get(provider, {}).items() if there == path), None)
+        if route is None:
+            return Reply({"error": "Not Found"}, 404)
+        reply = openai_reply(route, seen)
+        reply.fields = {"x-inference-provider": provider}
+        return reply

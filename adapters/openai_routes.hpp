@@ -1,0 +1,44 @@
+// Tasks asked on the routes of OpenAI's API: text generation, embeddings, images, speech, transcriptions.
+// Their bodies and answers never have the task's form, so both are translated. Shared by the engine `openai`
+// and by the providers of the router that speak it. Pure.
+#pragma once
+
+#include "adapters/one_shot.hpp"
+
+#include <string>
+#include <string_view>
+
+namespace gw::adapters {
+
+// Where a server has these routes; "": it has not.
+struct openai_routes
+{
+    std::string_view chat;
+    std::string_view completions;
+    std::string_view embeddings;
+    std::string_view images;
+    std::string_view speech;
+    std::string_view transcriptions;
+};
+
+// The route of a task, chats included; "": none, or the task is not known.
+[[nodiscard]] std::string_view route_for(const openai_routes& of, const request& asked, const target& to);
+
+// How a server deviates.
+struct openai_habits
+{
+    schema_form schema = schema_form::openai;
+    std::string_view image_format = "b64_json"; // what `response_format` calls base64
+    bool image_sizes = true;                    // "size":"WxH"; false: width and height
+    std::string_view image_steps;               // its name of num_inference_steps; "": not taken
+};
+
+// The request of a task but for its path, which is the caller's to set. REQUIRES route_for() found one, and
+// the task is no chat.
+//   model    the name there
+//   errors   wrong_modality: bytes where text belongs, or the reverse
+[[nodiscard]] result<prepared> prepare_openai_task(
+    const request& asked, const target& to, const std::string& model, const openai_habits& habits = {}
+);
+
+} // namespace gw::adapters
