@@ -2,9 +2,13 @@
 // elsewhere.
 #include "auth/keys.hpp"
 #include "config/load.hpp"
+#include "config/values.hpp"
 #include "explain.hpp"
+#include "policy/decide.hpp"
 #include "runtime/runtime.hpp"
 #include "telemetry/log.hpp"
+#include "upstream/hub_client.hpp"
+#include "ways.hpp"
 #include "workers/launcher.hpp"
 
 #include <CLI/CLI.hpp>
@@ -116,6 +120,67 @@ int explain(const std::string& file, const std::string& model, const std::string
     return 0;
 }
 
+// The Hub of the policy, or the one that a flag names. A token stays with the origin that it was given for.
+std::optional<gw::config::hub> hub_of(const gw::config::settings& now, const std::string& url)
+{
+    gw::config::hub made = now.hub;
+    if (url.empty()) {
+        return made;
+    }
+    auto at = gw::config::parse_url(url);
+    if (!at) {
+        std::fprintf(stderr, "fourways: --hub: `%s` is %s\n", url.c_str(), at.error().c_str());
+        return std::nullopt;
+    }
+    if (at->origin != made.at.origin) {
+        made.with = nullptr;
+    }
+    made.checks_private = false;
+    made.at = std::move(*at);
+    return made;
+}
+
+int ways(const std::string& file, const std::string& model, const std::string& url)
+{
+    auto loaded = load(file, {});
+    if (!loaded) {
+        print(loaded.error());
+        return bad_usage;
+    }
+    const auto& now = **loaded;
+    const auto hub = hub_of(now, url);
+    if (!hub) {
+        return bad_usage;
+    }
+    // An alias of the policy, or a name with a provider behind it, stands for a model.
+    const auto named = file.empty() ? gw::result<gw::policy::resolved>(std::unexpected(gw::failure{}))
+                                    : gw::policy::resolve(model, nullptr, now);
+    const std::string asked = named ? named->model : model;
+    if (!gw::policy::is_hub_id(asked)) {
+        std::fprintf(
+            stderr,
+            "fourways: this is no Hugging Face id: `name` or `namespace/name` of letters, digits, `_`, `-` "
+            "and `.`\n"
+        );
+        return bad_usage;
+    }
+    const auto place = gw::upstream::place_of(*hub);
+    if (!place) {
+        std::fprintf(stderr, "fourways: %s\n", place.error().text.c_str());
+        return runtime_failure;
+    }
+    const auto view = gw::upstream::look_once(**place, asked, version);
+    if (view.is.what != gw::hub_says::found) {
+        std::fprintf(stderr, "fourways: %s\n", view.is.text.c_str());
+        return runtime_failure;
+    }
+    std::fputs(
+        gw::ways_table(*view.is.of, view.stages, file.empty() ? nullptr : &now, asked).c_str(), stdout
+    );
+    std::printf("\nA policy to start from:\n\n%s", gw::ways_policy(*view.is.of).c_str());
+    return 0;
+}
+
 int keygen()
 {
     const auto made = gw::auth::keygen();
@@ -151,6 +216,7 @@ int main(int argc, char** argv)
     std::string level = "info";
     std::string model;
     std::string task;
+    std::string hub;
 
     CLI::App* serving = app.add_subcommand("serve", "Run the gateway");
     serving->add_option("-c,--config", file, "Policy file (YAML)");
@@ -173,6 +239,12 @@ int main(int argc, char** argv)
     explaining->add_option("-c,--config", file, "Policy file (YAML)");
     explaining->add_option("-m,--model", model, "The model, as a client would name it")->required();
     explaining->add_option("-t,--task", task, "The task; default: what the policy says");
+
+    CLI::App* looking =
+        app.add_subcommand("ways", "Ask the Hub which ways to run a model there are, and why");
+    looking->add_option("MODEL", model, "The model's id on the Hub, or its name in the policy")->required();
+    looking->add_option("-c,--config", file, "Policy file (YAML): its `hub:`, its upstreams");
+    looking->add_option("--hub", hub, "URL of the Hub, instead of the policy's; asked without its token");
 
     CLI::App* generating =
         app.add_subcommand("keygen", "Make a client key and the line that goes into the policy");
@@ -197,6 +269,9 @@ int main(int argc, char** argv)
     }
     if (explaining->parsed()) {
         return explain(file, model, task);
+    }
+    if (looking->parsed()) {
+        return ways(file, model, hub);
     }
     if (generating->parsed()) {
         return keygen();

@@ -324,7 +324,9 @@ void tell_libraries(const facts& of, ways& into)
 
     auto& python = into.transformers;
     python.yes = of.library == "transformers" || of.has_transformers;
-    python.why = of.library == "transformers" ? "library_name" : python.yes ? "transformersInfo" : library;
+    python.why = of.library == "transformers" ? "library transformers"
+                 : python.yes                 ? "transformersInfo"
+                                              : library;
     if (python.yes && !of.transformers_class.empty()) {
         python.why += ": " + of.transformers_class;
     }
@@ -381,15 +383,22 @@ void tell_engines(const facts& of, ways& into)
     if (of.tagged("text-generation-inference")) {
         add("tgi", "tag text-generation-inference");
     }
-    if (into.llama_cpp.yes) {
-        add("openai", "llama.cpp: " + into.llama_cpp.why);
+    if (of.tagged("vllm")) {
+        add("openai", "tag vllm");
     }
+    // GGUF files beside those of another library are a copy for llama.cpp; alone they are the model.
     const bool supported =
         of.library == "transformers" || of.library == "diffusers" || of.library == "sentence-transformers";
+    if (into.llama_cpp.yes && !supported) {
+        add("openai", "llama.cpp: " + into.llama_cpp.why);
+    }
     const bool has_one = !into.engines.empty() && into.engines.front().engine == "toolkit";
-    if (!has_one && (of.tagged("endpoints_compatible") || supported)) {
-        add("toolkit",
-            of.tagged("endpoints_compatible") ? "tag endpoints_compatible" : "library_name " + of.library);
+    const bool says = of.tagged("endpoints_compatible") && (supported || !into.llama_cpp.yes);
+    if (!has_one && (says || supported)) {
+        add("toolkit", says ? "tag endpoints_compatible" : "library " + of.library);
+    }
+    if (into.llama_cpp.yes && supported) {
+        add("openai", "llama.cpp: " + into.llama_cpp.why);
     }
 }
 

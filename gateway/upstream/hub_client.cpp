@@ -1,6 +1,7 @@
 #include "upstream/hub_client.hpp"
 
 #include "hub/read.hpp"
+#include "net/deadline.hpp"
 #include "net/tls.hpp"
 #include "upstream/exchange.hpp"
 #include "wire/field.hpp"
@@ -19,6 +20,26 @@ constexpr exchange_limits limits{
 std::string copy(std::string_view value)
 {
     return std::string(value.substr(0, 1024));
+}
+
+constexpr std::size_t most_spaces = 10; // of which a command asks the stage
+constexpr auto longest_command = std::chrono::seconds(30);
+
+net::task<void>
+view_of(hub_client& client, const hub_place& where, std::string model, net::interrupt& stop, hub_view& into)
+{
+    hub::judgement made = co_await client.model(where, std::move(model), stop);
+    into.is = std::move(made.is);
+    if (!into.is.of) {
+        co_return;
+    }
+    for (const auto& each : into.is.of->spaces) {
+        if (into.stages.size() == most_spaces) {
+            break;
+        }
+        std::string stage = co_await client.stage(where, each, stop);
+        into.stages.emplace_back(each, std::move(stage));
+    }
 }
 
 } // namespace
@@ -172,6 +193,27 @@ net::task<std::string> hub_client::stage(const hub_place& where, std::string spa
 {
     auto got = co_await get(where, hub::runtime_target(space), true, stop);
     co_return got && got->status == 200 ? hub::read_stage(got->body) : std::string();
+}
+
+hub_view look_once(const hub_place& where, const std::string& model, std::string_view version)
+{
+    net::resolver names;
+    net::loop loop;
+    hub_client client(loop, names, version);
+    net::interrupt stop;
+    net::deadline limit(loop.deadlines, &stop, [](void* its) {
+        static_cast<net::interrupt*>(its)->fire(code::timeout);
+    });
+    limit.arm(net::clock::now() + longest_command);
+
+    hub_view made;
+    net::spawn(view_of(client, where, model, stop, made), [&](const std::exception_ptr&) {
+        client.clear();
+        // Reads of the connections just closed complete first.
+        loop.post([&] { loop.post([&] { loop.stop(); }); });
+    });
+    loop.run();
+    return made;
 }
 
 } // namespace gw::upstream

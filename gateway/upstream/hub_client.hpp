@@ -10,6 +10,8 @@
 #include <memory>
 #include <string>
 #include <string_view>
+#include <utility>
+#include <vector>
 
 namespace gw::upstream {
 
@@ -53,5 +55,14 @@ private:
     pool pool_;
     std::string version_;
 };
+
+// Of a command: the look-up of a model, and where its first Spaces stand. Blocks until it is done, at most
+// half a minute.
+struct hub_view
+{
+    hub_answer is;
+    std::vector<std::pair<std::string, std::string>> stages; // a Space and its stage
+};
+[[nodiscard]] hub_view look_once(const hub_place& where, const std::string& model, std::string_view version);
 
 } // namespace gw::upstream

@@ -84,13 +84,13 @@ def test_keygen():
     assert len(keys) == 3
 
 
-@pytest.mark.parametrize("args", [["--help"], ["serve", "--help"], ["check", "--help"], ["explain", "-h"], ["keygen", "--help"]])
+@pytest.mark.parametrize("args", [["--help"], ["serve", "--help"], ["check", "--help"], ["explain", "-h"], ["ways", "-h"], ["keygen", "--help"]])
 def test_help(args):
     done = fourways(*args)
     assert (done.returncode, done.stderr) == (0, "")
     assert "Usage" in done.stdout or "usage" in done.stdout
     if args == ["--help"]:
-        assert all(command in done.stdout for command in ("serve", "check", "explain", "keygen", "config/examples"))
+        assert all(command in done.stdout for command in ("serve", "check", "explain", "ways", "keygen", "config/examples"))
     if args[0] == "serve":
         assert all(flag in done.stdout for flag in ("--config", "--listen", "--admin", "--threads"))
     assert max(map(len, done.stdout.splitlines())) < 200

@@ -17,6 +17,7 @@ ENV = {"T": TOKEN, "H": HUB_TOKEN}
 VIT = "google/vit-base-patch16-224"
 CHAT = "openai/gpt-oss-120b"
 GGUF = "bartowski/SmolLM2-135M-Instruct-GGUF"
+LLAMA = "meta-llama/Llama-3.1-8B-Instruct"
 HELLO = [{"role": "user", "content": "hello"}]
 PNG = b"\x89PNG\r\n\x1a\n0000"
 
@@ -142,7 +143,7 @@ def test_a_way_that_a_model_lacks_is_told_with_those_it_has(world):
 @pytest.mark.parametrize(
     "model, status, code, words",
     [
-        ("meta-llama/Llama-3.1-8B-Instruct", 502, "token_rejected", "accept its conditions at https://huggingface.co/meta-llama/Llama-3.1-8B-Instruct"),
+        (LLAMA, 502, "token_rejected", f"accept its conditions at https://huggingface.co/{LLAMA}"),
         ("bad/withdrawn", 404, "unsupported", "disabled the model"),
     ],
 )
@@ -196,7 +197,11 @@ def test_without_the_hub_nothing_fails_that_a_configured_way_could_serve(start, 
         policy["hub"]["url"] = f"http://127.0.0.1:{free_port()}"
         world.here.write(policy)
         world.here.logged("reloaded")
-    world.hub.fault = {"500": Reply("no", 500), "our token": Reply({"error": "Invalid credentials in Authorization header"}, 401), "cut": Reply(pieces=[b'{"id":'], cut=True)}.get(fault)
+    world.hub.fault = {
+        "500": Reply("no", 500),
+        "our token": Reply({"error": "Invalid credentials in Authorization header"}, 401),
+        "cut": Reply(pieces=[b'{"id":'], cut=True),
+    }.get(fault)
     for _ in range(5):
         assert world.route(world.picture()) == "router(200)"
         assert world.route(world.chat("own/model")) == "router(200)"

@@ -49,7 +49,7 @@ TEST(read_ways, a_model_with_all_ways)
     EXPECT_EQ(vit.providers[0].id, "google/vit-base-patch16-224");
     EXPECT_EQ(vit.providers[1].state, provider_state::error);
     EXPECT_FALSE(vit.providers[1].usable());
-    EXPECT_THAT(engines(vit), ElementsAre("openai", "toolkit"));
+    EXPECT_THAT(engines(vit), ElementsAre("toolkit", "openai"));
     EXPECT_THAT(vit.spaces, ElementsAre("klick/gabor", "merve/vision-playground", "sleepy/vit"));
     EXPECT_TRUE(vit.transformers.yes);
     EXPECT_THAT(vit.transformers.why, HasSubstr("AutoModelForImageClassification"));
@@ -87,7 +87,7 @@ TEST(read_ways, a_chat_model_is_named_at_each_provider)
     EXPECT_EQ(chat.find("nobody"), nullptr);
     EXPECT_EQ(
         in_words(chat),
-        "Inference Providers (cerebras, groq, together), Inference Endpoints (toolkit), "
+        "Inference Providers (cerebras, groq, together), Inference Endpoints (openai, toolkit), "
         "Spaces (1), Transformers"
     );
 }
@@ -98,7 +98,7 @@ TEST(read_ways, files_of_llama_cpp)
     EXPECT_TRUE(gguf.llama_cpp.yes);
     EXPECT_THAT(gguf.llama_cpp.why, HasSubstr("2 GGUF files, architecture llama"));
     EXPECT_FALSE(gguf.transformers.yes);
-    EXPECT_THAT(engines(gguf), ElementsAre("openai", "toolkit"));
+    EXPECT_THAT(engines(gguf), ElementsAre("openai"));
 }
 
 TEST(read_ways, embeddings)
