@@ -1,6 +1,7 @@
 #include "upstream/plan_reader.hpp"
 
 #include <algorithm>
+#include <utility>
 
 namespace gw::upstream {
 
@@ -30,8 +31,11 @@ std::optional<std::string_view> plan_reader::take(const piece& one)
 
 net::task<result<plan_reader::block>> plan_reader::next()
 {
-    shown_.clear();
-    shown_.swap(pending_);
+    if (pending_.empty()) {
+        shown_.clear(); // its memory serves again
+    } else {
+        shown_ = std::exchange(pending_, {});
+    }
     while (at_ != plan_.pieces.size()) {
         const piece& one = plan_.pieces[at_];
         if (one.what == piece::how::literal) {
@@ -48,6 +52,8 @@ net::task<result<plan_reader::block>> plan_reader::next()
             }
             if (one.what != piece::how::copy) {
                 work_.emplace(one);
+                // What a block usually comes to.
+                shown_.reserve(shown_.size() + std::min<std::uint64_t>(one.length, full / 2 * 3));
             }
         }
         if (left_ == 0) {
