@@ -12,6 +12,7 @@
 #include "config/settings.hpp"
 #include "message/body.hpp"
 #include "message/outcome.hpp"
+#include "message/recycled.hpp"
 #include "message/request.hpp"
 #include "message/usage.hpp"
 #include "wire/json_scan.hpp"
@@ -152,7 +153,7 @@ using action_type = std::variant<
     action::done,
     action::fail>;
 
-class conversation
+class conversation : public recycled
 {
 public:
     virtual ~conversation() = default;
@@ -185,8 +186,9 @@ public:
     // ...
     [[nodiscard]] virtual result<encoding> plan(const request& asked, const target& to) const = 0;
 
-    // Starts an attempt. Both references outlive the conversation. REQUIRES plan() succeeded.
-    [[nodiscard]] virtual std::unique_ptr<conversation>
+    // Starts an attempt, or says why `to` cannot be asked, as plan() does. Both references outlive the
+    // conversation.
+    [[nodiscard]] virtual result<std::unique_ptr<conversation>>
     open(const request& asked, const target& to) const = 0;
 
     // True when plan() can send while the client's body still arrives: only ranges of a sized raw body are

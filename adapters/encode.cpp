@@ -461,8 +461,14 @@ result<encoded> encode_chat(const request& asked, const std::string& model, sche
 
 std::string path_of(const config::upstream& to, std::string_view route)
 {
-    const std::string path = to.at.base_path + (to.path.empty() ? std::string(route) : to.path);
-    return path.empty() ? "/" : path;
+    const std::string_view behind = to.path.empty() ? route : std::string_view(to.path);
+    std::string path;
+    path.reserve(to.at.base_path.size() + behind.size() + 1);
+    path.append(to.at.base_path).append(behind);
+    if (path.empty()) {
+        path = '/';
+    }
+    return path;
 }
 
 std::string chat_path(const config::upstream& to)

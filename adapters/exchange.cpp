@@ -17,6 +17,7 @@ namespace {
 namespace dom = simdjson::dom;
 
 constexpr std::string_view json_type = "application/json";
+constexpr std::size_t longest_usage = 4096; // the object's text
 
 // The fields of a head that outlive it until the error's body has arrived.
 struct kept_head
@@ -127,13 +128,31 @@ bool has_text(std::string_view data, std::string_view key)
     return false;
 }
 
-std::optional<std::uint64_t> count_at(dom::object from, std::string_view key)
+// The whole number behind a key (given with its quotes) of an object's text.
+std::optional<std::uint64_t> count_at(std::string_view object, std::string_view key)
 {
-    std::uint64_t value = 0;
-    if (from.at_key(key).get_uint64().get(value) != simdjson::SUCCESS) {
+    const std::size_t at = object.find(key);
+    const std::string_view rest =
+        trim(at == std::string_view::npos ? std::string_view{} : object.substr(at + key.size()));
+    if (!rest.starts_with(':')) {
         return std::nullopt;
     }
-    return value;
+    const std::string_view value = trim(rest.substr(1));
+    return number_of(value.substr(0, value.find_first_of(",} \t\r\n")));
+}
+
+void read_counts(std::string_view object, usage& into)
+{
+    for (const std::string_view key : {"\"prompt_tokens\"", "\"input_tokens\""}) {
+        if (const auto count = count_at(object, key)) {
+            into.input_tokens = count;
+        }
+    }
+    for (const std::string_view key : {"\"completion_tokens\"", "\"output_tokens\""}) {
+        if (const auto count = count_at(object, key)) {
+            into.output_tokens = count;
+        }
+    }
 }
 
 class exchange final : public conversation
@@ -403,25 +422,20 @@ bool has_content(std::string_view data)
 
 void read_usage(std::string_view json, usage& into)
 {
-    if (!json.contains("\"usage\"")) {
-        return;
-    }
-    dom::parser parser;
-    dom::object root;
-    dom::object told;
-    const simdjson::padded_string padded(json);
-    if (parser.parse(padded).get_object().get(root) != simdjson::SUCCESS ||
-        root.at_key("usage").get_object().get(told) != simdjson::SUCCESS) {
-        return;
-    }
-    for (const std::string_view key : {"prompt_tokens", "input_tokens"}) {
-        if (const auto count = count_at(told, key)) {
-            into.input_tokens = count;
+    static constexpr std::string_view name = "\"usage\"";
+    for (std::size_t at = json.size(); at-- > 0;) { // from the end, near which it stands
+        if (json[at] != '"' || !json.substr(at).starts_with(name)) {
+            continue;
         }
-    }
-    for (const std::string_view key : {"completion_tokens", "output_tokens"}) {
-        if (const auto count = count_at(told, key)) {
-            into.output_tokens = count;
+        std::string_view told = trim(json.substr(at + name.size()));
+        if (!told.starts_with(':')) {
+            continue; // a text, no key
+        }
+        told = trim(told.substr(1)).substr(0, longest_usage);
+        const auto object = told.starts_with('{') ? find_value(told, "") : std::nullopt;
+        if (object) {
+            read_counts(told.substr(0, object->end), into);
+            return;
         }
     }
 }

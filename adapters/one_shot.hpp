@@ -27,11 +27,11 @@ public:
         return ready->as;
     }
 
-    std::unique_ptr<conversation> open(const request& asked, const target& to) const final
+    result<std::unique_ptr<conversation>> open(const request& asked, const target& to) const final
     {
         auto ready = prepare(asked, to);
-        if (!ready) { // plan() said so before: the caller's fault, and still an answer
-            return make_exchange({}, {}, to);
+        if (!ready) {
+            return fail(ready);
         }
         return make_exchange(std::move(ready->what), std::move(ready->answer), to);
     }

@@ -5,6 +5,9 @@
 #include "config/settings.hpp"
 #include "message/failure.hpp"
 
+#include <cstddef>
+#include <cstdint>
+#include <string>
 #include <string_view>
 
 namespace gw::auth {
@@ -18,6 +21,26 @@ namespace gw::auth {
 //             none of it, and so is the time (key_table.hpp)
 [[nodiscard]] result<const config::client*>
 authenticate(std::string_view authorization, std::string_view x_api_key, const key_table& known);
+
+// The same for the requests of one connection: the digest of a key that was found is not made again while the
+// same bytes are presented and the same keys are known. Wiped when it goes.
+class last_caller
+{
+public:
+    last_caller() = default;
+    ~last_caller();
+    last_caller(const last_caller&) = delete;
+    last_caller& operator=(const last_caller&) = delete;
+
+    [[nodiscard]] result<const config::client*>
+    authenticate(std::string_view authorization, std::string_view x_api_key, const key_table& known);
+
+private:
+    std::string presented_; // both fields
+    std::size_t first_ = 0; // of it is the first one's
+    std::uint64_t among_ = 0;
+    const config::client* who_ = nullptr; // null: nobody was found yet
+};
 
 // Whether the presented key stands in `text` too (a query): there it would be logged and passed on.
 [[nodiscard]] bool

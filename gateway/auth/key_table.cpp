@@ -3,6 +3,7 @@
 #include <openssl/crypto.h>
 
 #include <algorithm>
+#include <atomic>
 #include <bit>
 #include <cstdint>
 #include <cstring>
@@ -17,9 +18,15 @@ std::size_t bucket_of(std::string_view digest, std::size_t buckets)
     return static_cast<std::size_t>(first) & (buckets - 1);
 }
 
+std::uint64_t next_serial()
+{
+    static std::atomic<std::uint64_t> last{0};
+    return ++last;
+}
+
 } // namespace
 
-key_table::key_table(const config::settings& of) : open_(of.open)
+key_table::key_table(const config::settings& of) : serial_(next_serial()), open_(of.open)
 {
     struct entry
     {

@@ -12,6 +12,7 @@
 
 #include <array>
 #include <cstddef>
+#include <cstdint>
 #include <string_view>
 #include <vector>
 
@@ -23,6 +24,8 @@ public:
     // REQUIRES the settings outlive the table.
     explicit key_table(const config::settings& of);
 
+    // No other table of this process has the same one.
+    [[nodiscard]] std::uint64_t serial() const { return serial_; }
     [[nodiscard]] bool open() const { return open_; } // no `clients:`: whoever reaches the listener may call
     // The client of a key's digest (32 bytes); null: nobody's.
     [[nodiscard]] const config::client* find(std::string_view digest) const;
@@ -34,6 +37,7 @@ private:
         const config::client* who = nullptr;
     };
 
+    std::uint64_t serial_;
     bool open_;
     std::size_t buckets_ = 1; // a power of two
     std::size_t width_ = 1;   // slots of each

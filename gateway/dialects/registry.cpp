@@ -4,16 +4,17 @@
 
 #include "wire/target.hpp"
 
+#include <boost/container/small_vector.hpp>
+
 #include <algorithm>
 #include <initializer_list>
 #include <string>
 #include <utility>
-#include <vector>
 
 namespace gw::dialects {
 namespace {
 
-using segments = std::vector<std::string_view>;
+using segments = boost::container::small_vector<std::string_view, 8>;
 
 // The segments of a path, still encoded. One slash at the end says nothing: some clients are configured with
 // it.
@@ -93,7 +94,7 @@ door_match match(const segments& parts)
     }
     if (parts.size() > 2 && parts[0] == "v1" && parts[1] == "models") {
         door_match found{.tongue = &openai(), .at = door::openai_models};
-        found.model = model_of({parts.begin() + 2, parts.end()});
+        found.model = model_of(segments(parts.begin() + 2, parts.end()));
         return found.model.empty() ? door_match{} : found;
     }
     if (is(parts, {"health"})) {
@@ -104,13 +105,13 @@ door_match match(const segments& parts)
     const std::ptrdiff_t prefix = !parts.empty() && parts[0] == "hf-inference" ? 1 : 0;
     const segments rest(parts.begin() + prefix, parts.end());
     if (rest.size() > 1 && rest[0] == "models") {
-        return below_models({rest.begin() + 1, rest.end()});
+        return below_models(segments(rest.begin() + 1, rest.end()));
     }
     // The order of clients before 2025.
     if (rest.size() > 2 && rest[0] == "pipeline") {
         door_match found{.tongue = &huggingface(), .at = door::hf_task};
         found.task = wire::percent_decode(rest[1]).value_or("");
-        found.model = model_of({rest.begin() + 2, rest.end()});
+        found.model = model_of(segments(rest.begin() + 2, rest.end()));
         return found.model.empty() ? door_match{} : found;
     }
     return {};

@@ -266,7 +266,7 @@ attempts::wait(const std::vector<obstacle>& blocked, time_point now, bool& sat_d
     const time_point patience =
         std::min(options_.deadline, later(now, std::max(nanoseconds::zero(), fallback_.max_wait - rested_)));
     const auto wake = [this]() -> slots::wake_function {
-        return options_.wake ? slots::wake_function(options_.wake) : slots::wake_function();
+        return options_.waker ? slots::wake_function(options_.waker()) : slots::wake_function();
     };
 
     bool waits = false;

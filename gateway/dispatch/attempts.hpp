@@ -4,7 +4,7 @@
 //   next() -> try_it    connect, then sending() right before the first byte of the head (false: give the
 //   connection back and
 //                       ask next() again), then content() at the first content, then told() at the end
-//          -> wait_for  sleep until `until` or until wake() was called, then next() again
+//          -> wait_for  sleep until `until` or until wake was called, then next() again
 //          -> give_up   answer the client with it
 //   left() whenever the client goes away, out_of_time() when the deadline ends an attempt, skip() when the
 //   adapter refuses what next() proposed.
@@ -46,9 +46,9 @@ struct attempt_options
     time_point deadline = time_point::max(); // of the request, steady clock
     bool body_whole = true;                  // only such a request may be a probe
     std::uint64_t random = 0;                // spreads the pauses before a repeated connect
-    // Called once for each wait_for that says so, from any thread and perhaps after this request is gone: it
-    // must only post something that finds out by itself whether somebody still waits.
-    std::function<void()> wake;
+    // Makes what is called once for a wait_for that says so, from any thread and perhaps after this request
+    // is gone: it must only post something that finds out by itself whether somebody still waits.
+    std::function<std::function<void()>()> waker;
 };
 
 // One line of the story: an exchange, or a candidate that was not tried.
@@ -78,7 +78,7 @@ public:
     struct wait_for
     {
         time_point until;   // ask again then, whatever happens
-        bool woken = false; // `wake` may come earlier
+        bool woken = false; // its wake may come earlier
         bool body = false;  // ask again when the body has become whole, too
     };
     struct give_up

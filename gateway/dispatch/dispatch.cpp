@@ -41,25 +41,38 @@ dispatched::dispatched(
     net::deadline& limit
 )
     : here_(here), now_(std::move(now)), asked_(asked), plan_(plan), body_(body), stop_(stop), limit_(limit),
-      wake_(std::make_shared<net::event>(here.loop.get_executor())),
       machine_(
           plan,
           here.all.known,
           {.body_whole = body.whole(),
            .random = here.random(),
-           .wake =
-               [woken = std::weak_ptr(wake_), &loop = here.loop] {
-                   loop.post([woken] {
-                       if (const auto mine = woken.lock()) {
-                           mine->set();
-                       }
-                   });
-               }}
+           .waker = [this] { return wake_from_afar(); }}
       )
 {
 }
 
 dispatched::~dispatched() = default;
+
+net::event& dispatched::wake()
+{
+    if (!wake_) {
+        wake_ = std::make_shared<net::event>(here_.loop.get_executor());
+    }
+    return *wake_;
+}
+
+// For any thread, and for when this request may be gone.
+std::function<void()> dispatched::wake_from_afar()
+{
+    wake();
+    return [woken = std::weak_ptr(wake_), &loop = here_.loop] {
+        loop.post([woken] {
+            if (const auto mine = woken.lock()) {
+                mine->set();
+            }
+        });
+    };
+}
 
 net::task<result<adapters::answer_head>> dispatched::begin(net::time_point deadline)
 {
@@ -161,20 +174,28 @@ net::task<std::optional<verdict>> dispatched::attempt(const attempts::try_it& wh
     began_ = net::clock::now();
 
     // Can it be said in its way at all?
-    auto encoding = tongue.plan(asked_, target_);
-    if (!encoding) {
-        const reason why = encoding.error().what == code::forbidden ? reason::forbidden : reason::unsupported;
-        machine_.skip(what.candidate, why, std::move(encoding).error());
-        co_return std::nullopt;
-    }
+    const auto cannot = [&](failure why) {
+        const reason because = why.what == code::forbidden ? reason::forbidden : reason::unsupported;
+        machine_.skip(what.candidate, because, std::move(why));
+    };
     // Everything but sized binary is sent after it is whole and checked.
     if (!body_.whole() && !tongue.can_stream(asked_, target_)) {
+        auto encoding = tongue.plan(asked_, target_);
+        if (!encoding) {
+            cannot(std::move(encoding).error());
+            co_return std::nullopt;
+        }
         auto whole = co_await body_.wait_whole();
         if (!whole) {
             client_fault_ = std::move(whole).error();
             co_return misuse("the body is not whole");
         }
         machine_.body_arrived();
+    }
+    auto talk = tongue.open(asked_, target_);
+    if (!talk) {
+        cannot(std::move(talk).error());
+        co_return std::nullopt;
     }
 
     if (candidate.to->run) {
@@ -187,7 +208,7 @@ net::task<std::optional<verdict>> dispatched::attempt(const attempts::try_it& wh
         body_.drop_copy();
     }
 
-    talk_ = tongue.open(asked_, target_);
+    talk_ = std::move(*talk);
     action_ = step(adapters::event::start{});
     auto done = co_await converse();
     co_return done;
@@ -337,7 +358,7 @@ std::optional<std::string> dispatched::request_text(const adapters::exchange_req
 {
     const upstream::peer& peer = worker_peer_ && target_.to->run ? *worker_peer_ : now_->peers.at(target_.to);
     std::string text;
-    text.reserve(512);
+    text.reserve(1024);
     bool clean = std::ranges::all_of(what.path, [](char c) { return c > 0x20 && c < 0x7f; });
     const auto line = [&](std::string_view name, std::string_view value) {
         clean = clean && wire::valid_value(value);
@@ -349,9 +370,8 @@ std::optional<std::string> dispatched::request_text(const adapters::exchange_req
     text += ' ';
     text += what.path;
     line(" HTTP/1.1\r\nhost: ", peer.host_header);
-    line("user-agent: fourways/", here_.all.version);
-    line("accept: ", what.accept.empty() ? "*/*" : std::string_view(what.accept));
-    line("accept-encoding: ", "identity");
+    text.append("user-agent: fourways/").append(here_.all.version);
+    line("\r\naccept-encoding: identity\r\naccept: ", what.accept.empty() ? "*/*" : std::string_view(what.accept));
     if (target_.with != nullptr && !target_.with->value.empty()) {
         // A Space's author reads Authorization; the platform's own header is taken off before.
         line(
@@ -369,7 +389,7 @@ std::optional<std::string> dispatched::request_text(const adapters::exchange_req
         line("content-type: ", what.content_type);
     }
     if (what.method != "GET" && what.method != "HEAD") {
-        line("content-length: ", std::to_string(what.body.length()));
+        text.append("content-length: ").append(std::to_string(what.body.length())).append("\r\n");
     }
     text += "\r\n";
     return clean ? std::optional(std::move(text)) : std::nullopt;
@@ -386,7 +406,10 @@ net::task<std::optional<verdict>> dispatched::send(adapters::exchange_request wh
         co_return misuse("a head with a line break or another control byte in it");
     }
 
-    auto lease = co_await here_.pool.borrow(peer, net::clock::now() + limits.connect, stop_);
+    result<upstream::lease> lease = here_.pool.borrow_idle(peer);
+    if (!*lease) {
+        lease = co_await here_.pool.borrow(peer, net::clock::now() + limits.connect, stop_);
+    }
     if (!lease) {
         co_return lost(lease.error());
     }
@@ -507,12 +530,13 @@ net::task<void> dispatched::finish(telemetry::access_record& record)
 
 net::task<void> dispatched::pause(net::time_point until)
 {
-    net::deadline over(here_.loop.deadlines, wake_.get(), [](void* self) {
+    net::event& woken = wake();
+    net::deadline over(here_.loop.deadlines, &woken, [](void* self) {
         static_cast<net::event*>(self)->set();
     });
     over.arm(until);
-    const net::interrupt::scope ends(stop_, [this] { wake_->set(); });
-    co_await wake_->wait();
+    const net::interrupt::scope ends(stop_, [&woken] { woken.set(); });
+    co_await woken.wait();
 }
 
 verdict dispatched::lost(const failure& what)

@@ -36,7 +36,7 @@ public:
     virtual void drop_copy() = 0; // no other candidate is left
 };
 
-class dispatched
+class dispatched : public recycled
 {
 public:
     dispatched(
@@ -89,7 +89,9 @@ private:
     [[nodiscard]] net::task<std::expected<std::string_view, verdict>> more_events(bool until_content);
     [[nodiscard]] net::task<std::optional<verdict>> ready_worker();
     [[nodiscard]] net::task<void> room_in(payloads::replay& log);
-    [[nodiscard]] net::task<void> pause(net::time_point until); // or until wake() or the interrupt
+    [[nodiscard]] net::task<void> pause(net::time_point until); // or until wake() is set, or the interrupt
+    [[nodiscard]] net::event& wake();
+    [[nodiscard]] std::function<void()> wake_from_afar();
     [[nodiscard]] net::task<void> end_exchange();
     // The client left, or the gateway stops: the end, and held against nobody.
     [[nodiscard]] bool abandoned() const { return stop_.fired() && stop_.why() != code::timeout; }
@@ -118,7 +120,7 @@ private:
     body_access& body_;
     net::interrupt& stop_;
     net::deadline& limit_;
-    std::shared_ptr<net::event> wake_;
+    std::shared_ptr<net::event> wake_; // made when it is first wanted
     attempts machine_;
 
     // The attempt in progress.

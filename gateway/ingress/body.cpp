@@ -104,7 +104,7 @@ net::task<result<void>> body::begin(const wire::request_head& head, door at)
         co_return too_large(now_.limits.payload_bytes, "limits.payload_bytes");
     }
     const bool says_json = is_chat(at) || payloads::is_json(head.content_type);
-    const bool says_nothing = payloads::canonical(head.content_type).empty();
+    const bool says_nothing = !says_json && payloads::canonical(head.content_type).empty();
     if (framing_ == wire::framing::sized && !says_json && !says_nothing &&
         left_ > now_.limits.payload_bytes) {
         co_return too_large(now_.limits.payload_bytes, "limits.payload_bytes");
@@ -128,10 +128,10 @@ net::task<result<void>> body::begin(const wire::request_head& head, door at)
         co_return fail(arrived);
     }
     json_ = says_json;
-    if (says_nothing && !says_json && framing_ == wire::framing::sized) {
+    if (says_nothing && framing_ == wire::framing::sized) {
         json_ = payloads::looks_like_json(in_.data().substr(at_));
         maybe_binary_ = json_;
-    } else if (says_nothing && !says_json) {
+    } else if (says_nothing) {
         // Chunked: the first byte of the payload is behind the first size line.
         wire::chunk_decoder peek(origin::client);
         std::string_view rest = in_.data().substr(at_);
@@ -497,6 +497,7 @@ net::task<result<dialects::body_facts>> body::facts()
     } else if (const auto all = log_->view({0, log_->size()})) {
         made.text = *all;
     }
+    made.members.reserve(index_.members.size());
     for (const auto& each : index_.members) {
         member_text member{
             .name = each.key,

@@ -6,6 +6,7 @@
 
 #include "dialects/dialect.hpp"
 #include "dispatch/dispatch.hpp"
+#include "message/recycled.hpp"
 #include "net/event.hpp"
 #include "net/interrupt.hpp"
 #include "net/reader.hpp"
@@ -39,7 +40,7 @@ private:
     std::uint64_t had_ = 0;
 };
 
-class body final : public dispatch::body_access
+class body final : public recycled, public dispatch::body_access
 {
 public:
     // `at`: bytes of the connection's buffer before the body (its head). REQUIRES they stay at the buffer's

@@ -20,15 +20,14 @@ constexpr std::size_t pipelined =
 
 std::string new_request_id(std::mt19937_64& random)
 {
-    std::array<char, 33> text;
-    std::snprintf(
-        text.data(),
-        text.size(),
-        "%016llx%016llx",
-        static_cast<unsigned long long>(random()),
-        static_cast<unsigned long long>(random())
-    );
-    return {text.data(), 32};
+    std::string text(32, '0');
+    std::size_t at = 0;
+    for (std::uint64_t value : {random(), random()}) {
+        for (int digit = 0; digit < 16; ++digit, value >>= 4U) {
+            text[at++] = "0123456789abcdef"[value & 0xfU];
+        }
+    }
+    return text;
 }
 
 constexpr std::chrono::milliseconds stop_stall{500}; // for the last words to a client, when the gateway stops
@@ -175,7 +174,7 @@ result<void> request_run::authenticate()
             return local;
         }
     }
-    auto who = auth::authenticate(from_.head.authorization, from_.head.x_api_key, now_->keys);
+    auto who = from_.caller.authenticate(from_.head.authorization, from_.head.x_api_key, now_->keys);
     if (!who) {
         return fail(who);
     }

@@ -6,6 +6,8 @@
 // (a slot, the next bytes of a log) and finish at once when their data is there already.
 #pragma once
 
+#include "message/recycled.hpp"
+
 #include <coroutine>
 #include <exception>
 #include <optional>
@@ -19,7 +21,7 @@ class task;
 
 namespace detail {
 
-struct promise_base
+struct promise_base : recycled // the frame's memory
 {
     std::coroutine_handle<> caller = std::noop_coroutine();
     std::exception_ptr error;
@@ -117,7 +119,7 @@ namespace detail {
 
 struct detached
 {
-    struct promise_type
+    struct promise_type : recycled
     {
         detached get_return_object() noexcept { return {}; }
         std::suspend_never initial_suspend() noexcept { return {}; }

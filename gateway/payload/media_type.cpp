@@ -380,6 +380,9 @@ modality modality_of(std::string_view media_type)
 
 bool is_json(std::string_view content_type)
 {
+    if (content_type == "application/json") {
+        return true;
+    }
     const std::string type = bare(content_type);
     return type == "application/json" || type == "text/json" ||
            (type.starts_with("application/") && type.ends_with("+json"));

@@ -28,12 +28,15 @@ void number(std::string& out, std::uint64_t value)
     out.append(text.data(), done.ptr);
 }
 
+// With two digits behind the point.
 void number(std::string& out, double value)
 {
-    std::array<char, 40> text;
-    const auto done =
-        std::to_chars(text.data(), text.data() + text.size(), value, std::chars_format::fixed, 2);
-    out.append(text.data(), done.ptr);
+    const auto hundredths = static_cast<std::uint64_t>(value * 100 + 0.5);
+    number(out, hundredths / 100);
+    const std::array<char, 3> rest{
+        '.', static_cast<char>('0' + hundredths / 10 % 10), static_cast<char>('0' + hundredths % 10)
+    };
+    out.append(rest.data(), rest.size());
 }
 
 void text(std::string& out, std::string_view value)

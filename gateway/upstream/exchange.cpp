@@ -22,7 +22,8 @@ net::time_point after(std::chrono::milliseconds limit)
 } // namespace
 
 exchange::exchange(lease over, net::interrupt& stop, exchange_limits limits)
-    : over_(std::move(over)), stop_(stop), limits_(limits), upload_done_(over_->wire.on().get_executor())
+    : over_(std::move(over)), stop_(stop), limits_(limits), head_(over_->head),
+      upload_done_(over_->wire.on().get_executor())
 {
 }
 
@@ -241,6 +242,7 @@ net::task<result<const wire::response_head*>> exchange::head()
             have_head_ = true;
             over_->wire.read_until(silence());
             left_ = head_.content_length;
+            until_close_ = head_.body == wire::framing::until_close;
             event_stream_ = head_.content_type.starts_with("text/event-stream");
             if (head_.body == wire::framing::chunked) {
                 chunks_.emplace(origin::upstream);

@@ -5,6 +5,7 @@
 
 #include "message/body.hpp"
 #include "message/failure.hpp"
+#include "message/recycled.hpp"
 #include "net/event.hpp"
 #include "net/interrupt.hpp"
 #include "net/task.hpp"
@@ -29,7 +30,7 @@ struct exchange_limits
     std::size_t most_interim = 8; // 1xx heads
 };
 
-class exchange
+class exchange : public recycled
 {
 public:
     exchange(lease over, net::interrupt& stop, exchange_limits limits);
@@ -56,7 +57,7 @@ public:
 
     [[nodiscard]] bool complete() const { return complete_; } // the body was read to its end
     // A length or chunks tell where the body ends; else it is the end of the connection, and may be a cut.
-    [[nodiscard]] bool delimited() const { return head_.body != wire::framing::until_close; }
+    [[nodiscard]] bool delimited() const { return !until_close_; }
     [[nodiscard]] bool wrote_any() const { return wrote_any_; } // one byte of the request left
     [[nodiscard]] std::uint64_t bytes_sent() const { return bytes_sent_; }
     [[nodiscard]] std::uint64_t bytes_received() const { return bytes_received_; }
@@ -74,11 +75,12 @@ private:
     std::string head_text_;
     body_plan plan_;
     source from_;
-    wire::response_head head_;
+    wire::response_head& head_; // the connection's: not to be looked at once that is given back
     std::optional<wire::chunk_decoder> chunks_;
     std::uint64_t left_ = 0;
     std::size_t give_ = 0; // bytes of the buffer that the last next() showed
     bool have_head_ = false;
+    bool until_close_ = false; // the body ends where the connection does
     bool event_stream_ = false;
     bool complete_ = false;
     bool wrote_any_ = false;

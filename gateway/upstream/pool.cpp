@@ -138,7 +138,7 @@ void pool::clear()
     }
 }
 
-net::task<result<lease>> pool::borrow(const peer& to, net::time_point until, net::interrupt& stop)
+lease pool::borrow_idle(const peer& to)
 {
     // The newest idle connection is the likeliest to be alive.
     if (const auto at = idle_.find(to.key); at != idle_.end()) {
@@ -157,10 +157,18 @@ net::task<result<lease>> pool::borrow(const peer& to, net::time_point until, net
             // The outstanding read has told of everything but what arrived since the loop last looked.
             if (fresh && it->wire.silent()) {
                 ++busy_;
-                co_return lease(*this, std::move(it), true);
+                return {*this, std::move(it), true};
             }
             retire(std::move(it));
         }
+    }
+    return {};
+}
+
+net::task<result<lease>> pool::borrow(const peer& to, net::time_point until, net::interrupt& stop)
+{
+    if (lease idle = borrow_idle(to)) {
+        co_return idle;
     }
     auto made = co_await connect(to, until, stop);
     co_return made;

@@ -8,6 +8,7 @@
 #include "net/reader.hpp"
 #include "net/resolver.hpp"
 #include "upstream/peer.hpp"
+#include "wire/response_head.hpp"
 
 #include <cstddef>
 #include <memory>
@@ -27,6 +28,7 @@ struct connection
     std::string key;  // of the peer it leads to
     std::string base; // of the peer too
     std::uint64_t exchanges = 0;
+    wire::response_head head; // of the exchange; here, so that the memory of its fields is used again
     net::time_point idle_since{};
     net::time_point rests_until{}; // not lent before
     std::chrono::milliseconds idle_limit{};
@@ -76,6 +78,8 @@ public:
     //             descriptors): all retry::safe, nothing was sent; or the interrupt's reason
     [[nodiscard]] net::task<result<lease>>
     borrow(const peer& to, net::time_point until, net::interrupt& stop);
+    // The first part of it, which waits for nothing: an idle connection, or none.
+    [[nodiscard]] lease borrow_idle(const peer& to);
 
     void tick(net::time_point now); // drops what idled too long
     void clear();                   // closes every idle one

@@ -9,6 +9,8 @@
 #include "message/failure.hpp"
 #include "wire/plain_base64.hpp"
 
+#include <boost/container/small_vector.hpp>
+
 #include <cstddef>
 #include <cstdint>
 #include <optional>
@@ -155,7 +157,7 @@ private:
     state state_ = state::value;
     std::uint64_t offset_ = 0; // of the next block
     std::uint64_t tokens_ = 0;
-    std::vector<level> levels_;
+    boost::container::small_vector<level, 8> levels_;
     std::string keys_; // the keys on the path to here as they were written, one behind the other
 
     // The string being scanned.

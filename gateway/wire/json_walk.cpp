@@ -21,11 +21,11 @@ std::size_t skip_blanks(std::string_view text, std::size_t at)
 // Behind the closing quote of the string that opens at `at`.
 std::size_t end_of_string(std::string_view text, std::size_t at)
 {
-    for (at = text.find_first_of("\"\\", at + 1); at != none; at = text.find_first_of("\"\\", at)) {
+    for (++at; at < text.size(); ++at) {
         if (text[at] == '"') {
             return at + 1;
         }
-        at += 2;
+        at += text[at] == '\\' ? 1 : 0;
     }
     return none;
 }
@@ -44,20 +44,28 @@ std::size_t end_of_value(std::string_view text, std::size_t at)
         return end > at ? end : none;
     }
     std::size_t depth = 0;
-    while ((at = text.find_first_of("\"{}[]", at)) != none) {
-        if (text[at] == '"') {
+    while (at < text.size()) {
+        switch (text[at]) {
+        case '"':
             at = end_of_string(text, at);
             if (at == none) {
                 return none;
             }
             continue;
+        case '{':
+        case '[':
+            ++depth;
+            break;
+        case '}':
+        case ']':
+            if (--depth == 0) {
+                return at + 1;
+            }
+            break;
+        default:
+            break;
         }
-        const bool opens = text[at] == '{' || text[at] == '[';
-        depth = opens ? depth + 1 : depth - 1;
         ++at;
-        if (depth == 0) {
-            return at;
-        }
     }
     return none;
 }

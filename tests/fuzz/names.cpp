@@ -61,7 +61,7 @@ void check_path(const std::string& model, const config::upstream& router)
     const adapters::target to{.to = &router, .with = router.tokens.front(), .model = model};
     const auto& adapter = adapters::adapter_for(router);
     require(adapter.plan(asked, to).has_value(), "bytes can be sent");
-    auto action = adapter.open(asked, to)->step(adapters::event::start{}, {}, {});
+    auto action = adapter.open(asked, to).value()->step(adapters::event::start{}, {}, {});
     const auto* sent = std::get_if<adapters::action::send>(&action);
     require(sent != nullptr, "it begins with a request");
     const std::string& path = sent->what.path;

@@ -138,7 +138,7 @@ void check(
             check_refusal(*door.tongue, encoding.error());
             continue;
         }
-        auto action = adapter.open(*asked, to)->step(adapters::event::start{}, {}, {});
+        auto action = adapter.open(*asked, to).value()->step(adapters::event::start{}, {}, {});
         const auto* sent = std::get_if<adapters::action::send>(&action);
         require(sent != nullptr, "it begins with a request");
         check_sent(sent->what, *asked, body);

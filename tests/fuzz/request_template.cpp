@@ -31,7 +31,7 @@ void check_body(
     if (!adapter.plan(asked, to)) {
         return; // the payload has no place in it
     }
-    auto action = adapter.open(asked, to)->step(adapters::event::start{}, {}, {});
+    auto action = adapter.open(asked, to).value()->step(adapters::event::start{}, {}, {});
     const auto* sent = std::get_if<adapters::action::send>(&action);
     require(sent != nullptr, "it begins with a request");
     const auto out = execute(sent->what.body, body);

@@ -23,7 +23,7 @@ class attempt
 public:
     attempt(std::shared_ptr<const config::upstream> to, std::shared_ptr<const asked_with_body> asked)
         : upstream_(std::move(to)), asked_(std::move(asked)), to_(at(*upstream_, asked_->asked)),
-          talk_(adapter_for(*upstream_).open(asked_->asked, to_))
+          talk_(adapter_for(*upstream_).open(asked_->asked, to_).value())
     {
         step(event::start{});
     }

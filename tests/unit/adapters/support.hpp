@@ -142,7 +142,7 @@ inline target at(const config::upstream& to, const request& asked, std::string m
 // The request that an upstream would get.
 inline exchange_request sent(const request& asked, const target& to)
 {
-    const auto talk = adapter_for(*to.to).open(asked, to);
+    const auto talk = adapter_for(*to.to).open(asked, to).value();
     auto first = talk->step(event::start{}, {}, {});
     EXPECT_TRUE(std::holds_alternative<action::send>(first));
     return std::get<action::send>(first).what;

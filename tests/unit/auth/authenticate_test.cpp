@@ -74,6 +74,29 @@ TEST(authenticate, refuses_without_telling_which_part_is_wrong)
     }
 }
 
+TEST(last_caller, is_found_again_only_by_the_same_bytes_among_the_same_keys)
+{
+    const auto settings = with_clients();
+    const key_table now(settings);
+    last_caller caller;
+    for (int i = 0; i < 2; ++i) {
+        EXPECT_EQ(name_of(caller.authenticate("Bearer hf_old", "", now)), "search");
+    }
+    EXPECT_EQ(name_of(caller.authenticate("Bearer hf_web", "", now)), "web");
+    EXPECT_EQ(name_of(caller.authenticate("Bearer hf_we", "b", now)), "refused") << "cut at another place";
+    EXPECT_EQ(name_of(caller.authenticate("Bearer hf_web", "", now)), "web");
+    EXPECT_EQ(name_of(caller.authenticate("", "", now)), "refused");
+    EXPECT_EQ(name_of(caller.authenticate("", "hf_web", now)), "web");
+
+    // After a reload the client may be gone.
+    config::settings fewer = with_clients();
+    fewer.clients.pop_back();
+    EXPECT_EQ(name_of(caller.authenticate("", "hf_web", key_table(fewer))), "refused");
+    EXPECT_EQ(name_of(caller.authenticate("", "hf_web", now)), "web");
+    config::settings open;
+    EXPECT_EQ(name_of(caller.authenticate("", "hf_web", key_table(open))), "anonymous");
+}
+
 TEST(authenticate, a_damaged_digest_is_nobodys)
 {
     config::settings settings = with_clients();

@@ -130,7 +130,7 @@ private:
                 .deadline = made.deadline,
                 .body_whole = any_() % 4 != 0,
                 .random = any_(),
-                .wake = [wake] { *wake = true; },
+                .waker = [wake] { return [wake] { *wake = true; }; },
             }
         );
         clients_.push_back(std::move(made));

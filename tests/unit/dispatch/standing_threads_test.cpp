@@ -141,9 +141,8 @@ TEST(standing_threads, whole_requests)
         time_point now = w.now;
         for (int i = 0; i < 1500; ++i) {
             const auto woken = std::make_shared<std::atomic<bool>>(false);
-            attempts one(plan, w.state, {.deadline = now + 20s, .random = any(), .wake = [woken] {
-                                             woken->store(true);
-                                         }});
+            const auto waker = [woken] { return [woken] { woken->store(true); }; };
+            attempts one(plan, w.state, {.deadline = now + 20s, .random = any(), .waker = waker});
             while (true) {
                 now += milliseconds(any() % 30);
                 const attempts::next_step step = one.next(now);

@@ -185,8 +185,8 @@ public:
     walker(world& here, const policy::plan& plan, attempt_options options = {})
         : here_(here), plan_(plan), woken_(std::make_shared<int>(0))
     {
-        if (!options.wake) {
-            options.wake = [count = woken_] { ++*count; };
+        if (!options.waker) {
+            options.waker = [count = woken_] { return [count] { ++*count; }; };
         }
         its = std::make_unique<attempts>(plan, here.state, std::move(options));
     }
