@@ -64,7 +64,7 @@ net::event& dispatched::wake()
 // For any thread, and for when this request may be gone.
 std::function<void()> dispatched::wake_from_afar()
 {
-    wake();
+    (void)wake();
     return [woken = std::weak_ptr(wake_), &loop = here_.loop] {
         loop.post([woken] {
             if (const auto mine = woken.lock()) {
