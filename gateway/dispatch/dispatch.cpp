@@ -406,6 +406,10 @@ net::task<std::optional<verdict>> dispatched::send(adapters::exchange_request wh
         co_return misuse("a head with a line break or another control byte in it");
     }
 
+    co_await here_.loop.turn();
+    if (stop_.fired()) {
+        co_return misuse("stopped");
+    }
     result<upstream::lease> lease = here_.pool.borrow_idle(peer);
     if (!*lease) {
         lease = co_await here_.pool.borrow(peer, net::clock::now() + limits.connect, stop_);

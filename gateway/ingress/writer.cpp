@@ -56,6 +56,7 @@ net::task<result<void>> writer::put(std::string_view first, std::string_view sec
     for (std::size_t i = 0; i < count; ++i) {
         total += out[i].size();
     }
+    co_await to_.on().turn();
     net::error_code ec;
     const std::size_t sent = to_.try_write({out.data(), count}, ec);
     if (!ec && sent != total) {

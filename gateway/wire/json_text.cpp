@@ -86,6 +86,12 @@ void append_hex_escape(std::string& out, unsigned value)
     }
 }
 
+bool needs_escape(char c)
+{
+    const auto byte = static_cast<unsigned char>(c);
+    return (byte < 0x20) | (byte >= 0x7f) | (byte == '"') | (byte == '\\');
+}
+
 } // namespace
 
 std::optional<std::string> unescape_json_string(std::string_view inside_quotes)
@@ -142,6 +148,16 @@ std::optional<std::string> unescape_json_string(std::string_view inside_quotes)
 
 void append_json_string(std::string& out, std::string_view text)
 {
+    if (std::ranges::count_if(text, needs_escape) == 0) { // no branch to a byte: the compiler makes it a vector's
+        const std::size_t had = out.size();
+        out.resize_and_overwrite(had + text.size() + 2, [&](char* to, std::size_t size) {
+            to[had] = '"';
+            std::ranges::copy(text, to + had + 1);
+            to[size - 1] = '"';
+            return size;
+        });
+        return;
+    }
     out.push_back('"');
     const char* at = text.data();
     const char* const end = at + text.size();
