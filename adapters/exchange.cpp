@@ -4,6 +4,7 @@
 #include "adapters/output.hpp"
 #include "adapters/words.hpp"
 #include "payload/media_type.hpp"
+#include "wire/json_walk.hpp"
 
 #include <simdjson.h>
 
@@ -432,7 +433,7 @@ void read_usage(std::string_view json, usage& into)
             continue; // a text, no key
         }
         told = trim(told.substr(1)).substr(0, longest_usage);
-        const auto object = told.starts_with('{') ? find_value(told, "") : std::nullopt;
+        const auto object = told.starts_with('{') ? wire::find_value(told, "") : std::nullopt;
         if (object) {
             read_counts(told.substr(0, object->end), into);
             return;

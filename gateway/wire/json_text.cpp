@@ -2,6 +2,7 @@
 
 #include "wire/bytes.hpp"
 
+#include <algorithm>
 #include <cstdint>
 
 namespace gw::wire {
