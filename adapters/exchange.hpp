@@ -34,9 +34,9 @@ make_exchange(exchange_request what, answer_plan plan, const target& to);
 // not, nor does an event with usage alone.
 [[nodiscard]] bool has_content(std::string_view data);
 
-// Token counts of OpenAI's and Anthropic's `usage`, from an event or a whole answer: searched for, not parsed,
-// so the last object under a key of that name counts, wherever it stands. (Inside a text the quotes would be
-// escaped.)
+// Token counts of OpenAI's and Anthropic's `usage`, from an event or a whole answer: searched for, not
+// parsed, so the last object under a key of that name counts, wherever it stands. (Inside a text the quotes
+// would be escaped.)
 void read_usage(std::string_view json, usage& into);
 
 } // namespace gw::adapters

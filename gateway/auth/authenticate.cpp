@@ -88,9 +88,8 @@ last_caller::~last_caller()
     ::OPENSSL_cleanse(presented_.data(), presented_.size());
 }
 
-result<const config::client*> last_caller::authenticate(
-    std::string_view authorization, std::string_view x_api_key, const key_table& known
-)
+result<const config::client*>
+last_caller::authenticate(std::string_view authorization, std::string_view x_api_key, const key_table& known)
 {
     const auto same = [](std::string_view one, std::string_view other) {
         return one.size() == other.size() && ::CRYPTO_memcmp(one.data(), other.data(), one.size()) == 0;

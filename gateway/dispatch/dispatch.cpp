@@ -41,13 +41,9 @@ dispatched::dispatched(
     net::deadline& limit
 )
     : here_(here), now_(std::move(now)), asked_(asked), plan_(plan), body_(body), stop_(stop), limit_(limit),
-      machine_(
-          plan,
-          here.all.known,
-          {.body_whole = body.whole(),
-           .random = here.random(),
-           .waker = [this] { return wake_from_afar(); }}
-      )
+      machine_(plan, here.all.known, {.body_whole = body.whole(), .random = here.random(), .waker = [this] {
+                                          return wake_from_afar();
+                                      }})
 {
 }
 
@@ -371,7 +367,10 @@ std::optional<std::string> dispatched::request_text(const adapters::exchange_req
     text += what.path;
     line(" HTTP/1.1\r\nhost: ", peer.host_header);
     text.append("user-agent: fourways/").append(here_.all.version);
-    line("\r\naccept-encoding: identity\r\naccept: ", what.accept.empty() ? "*/*" : std::string_view(what.accept));
+    line(
+        "\r\naccept-encoding: identity\r\naccept: ",
+        what.accept.empty() ? "*/*" : std::string_view(what.accept)
+    );
     if (target_.with != nullptr && !target_.with->value.empty()) {
         // A Space's author reads Authorization; the platform's own header is taken off before.
         line(

@@ -26,7 +26,7 @@ struct client_side
     std::string copy;        // of the head, when more of the body has to be read than the buffer holds
     net::interrupt* running = nullptr;    // of the request being served
     std::string address{};                // where it comes from; empty: not asked yet
-    auth::last_caller caller{};             // its key, as it was presented last
+    auth::last_caller caller{};           // its key, as it was presented last
     dispatch::connections::place place{}; // among the connections of its client
 };
 

@@ -33,9 +33,9 @@ public:
     }
     [[nodiscard]] executor get_executor() { return io.get_executor(); }
 
-    // Lets everything run that is ready now, then goes on. To be awaited right before a small write: what came
-    // together is worked on first and then goes out together, so that the other side is woken once for many
-    // messages and not once for each, which costs more than the write itself.
+    // Lets everything run that is ready now, then goes on. To be awaited right before a small write: what
+    // came together is worked on first and then goes out together, so that the other side is woken once for
+    // many messages and not once for each, which costs more than the write itself.
     [[nodiscard]] auto turn()
     {
         struct awaiter

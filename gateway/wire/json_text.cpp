@@ -149,14 +149,11 @@ std::optional<std::string> unescape_json_string(std::string_view inside_quotes)
 
 void append_json_string(std::string& out, std::string_view text)
 {
-    if (std::ranges::count_if(text, needs_escape) == 0) { // no branch to a byte: the compiler makes it a vector's
-        const std::size_t had = out.size();
-        out.resize_and_overwrite(had + text.size() + 2, [&](char* to, std::size_t size) {
-            to[had] = '"';
-            std::ranges::copy(text, to + had + 1);
-            to[size - 1] = '"';
-            return size;
-        });
+    if (std::ranges::count_if(text, needs_escape) ==
+        0) { // no branch to a byte: the compiler makes it a vector's
+        out.push_back('"');
+        out.append(text);
+        out.push_back('"');
         return;
     }
     out.push_back('"');
