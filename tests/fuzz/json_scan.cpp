@@ -18,7 +18,7 @@ using namespace gw::wire;
 namespace {
 
 constexpr json_limits limits{
-    .depth = 12, .tokens = 200, .members = 30, .long_string = 16, .plain_bytes = 400, .long_bytes = 200
+    .depth = 12, .tokens = 200, .members = 30, .long_string = 16, .plain_bytes = 400, .long_bytes = 1500
 };
 
 std::string text_of(const result<json_index>& index)

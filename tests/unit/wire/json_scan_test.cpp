@@ -345,6 +345,30 @@ TEST(json_scan, finds_what_is_no_base64_in_long_strings)
     EXPECT_EQ(fault(std::string(220, 'A') + accents + good), 220) << "across the end of the head";
 }
 
+// Byte by byte nothing is looked at in blocks; in larger pieces long strings are.
+TEST(json_scan, finds_the_same_in_every_place_of_a_block_as_byte_by_byte)
+{
+    json_limits limits;
+    limits.long_string = 100;
+    constexpr std::string_view alphabet = "ABCXYZabcxyz0189+/";
+    std::string letters(900, 'A');
+    for (std::size_t at = 0; at < letters.size(); ++at) {
+        letters[at] = alphabet[at * 5 % alphabet.size()];
+    }
+    for (const std::string_view inside :
+         {"=", " ", "-", "\"", "\\n", "\\/", "\\u0041", "\xc3\xa9", "\x80", "\x01"}) {
+        for (std::size_t at = 0; at < letters.size(); at += 3) {
+            const std::string body =
+                "{\"x\":\"" + letters.substr(0, at) + std::string(inside) + letters.substr(at) + "\"}";
+            const std::string right = shown(scan(body, 1, limits));
+            for (const std::size_t piece : {63U, 64U, 257U, 300U, 512U, 2000U}) {
+                ASSERT_EQ(shown(scan(body, piece, limits)), right)
+                    << inside << " at " << at << " by " << piece;
+            }
+        }
+    }
+}
+
 TEST(json_scan, counts_padding_and_removed_bytes_as_unescaping_does)
 {
     json_limits limits;
