@@ -9,7 +9,8 @@
 //      |------------------------|------------------------|------------------|
 //        in the file only         in both                  in memory only
 //
-// - The newest `memory_per_body` bytes stay in memory, all of a body whose reservation is whole(); older blocks
+// - The newest `memory_per_body` bytes stay in memory, all of a body whose reservation is whole(); older
+// blocks
 //   go once they are written. A body within that never touches a file. Memory per body is at most that +
 //   spool_limits.write + one append(), and one read buffer per reader that lags behind into the file.
 // - Without a copy (keep_copy(false), no space, a file that cannot be written) nothing is written any more:
