@@ -64,7 +64,12 @@ std::string place(const config::upstream& to)
 
 } // namespace
 
-result<std::string> explain(const config::settings& now, const std::string& model, const std::string& task)
+result<std::string> explain(
+    const config::settings& now,
+    const std::string& model,
+    const std::string& task,
+    const std::function<hub_answer(const std::string& model)>& ask
+)
 {
     const task_info* known = task.empty() ? nullptr : payloads::find_task(task);
     if (known == nullptr && task.empty()) {
@@ -75,7 +80,13 @@ result<std::string> explain(const config::settings& now, const std::string& mode
         }
     }
     const request asked = sample(model, known, task);
-    const auto plan = policy::decide(nullptr, asked, now, 0);
+    auto plan = policy::decide(nullptr, asked, now, 0);
+    hub_answer said;
+    const bool asks = plan && plan->asks_hub;
+    if (asks) {
+        said = ask(plan->model);
+        plan = policy::decide(nullptr, asked, now, 0, &said);
+    }
     if (!plan) {
         return std::unexpected(plan.error());
     }
@@ -87,6 +98,9 @@ result<std::string> explain(const config::settings& now, const std::string& mode
         "task      {}\n",
         plan->task != nullptr ? plan->task->name : "not known: only pass-through is possible"
     );
+    if (asks) {
+        out += fmt::format("hub       {}\n", said.of ? "has " + in_words(*said.of) : said.text);
+    }
     std::string moves;
     for (const outcome each : entry.fallback.on) {
         moves += moves.empty() ? "" : ", ";

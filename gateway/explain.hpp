@@ -4,7 +4,9 @@
 
 #include "config/settings.hpp"
 #include "message/failure.hpp"
+#include "message/ways.hpp"
 
+#include <functional>
 #include <string>
 
 namespace gw {
@@ -14,7 +16,12 @@ namespace gw {
 //   token by name,
 //                 what is off and why
 //   errors        those of policy::decide
-[[nodiscard]] result<std::string>
-explain(const config::settings& now, const std::string& model, const std::string& task);
+//   ask           looks a model up at the Hub; called only where a request would do so
+[[nodiscard]] result<std::string> explain(
+    const config::settings& now,
+    const std::string& model,
+    const std::string& task,
+    const std::function<hub_answer(const std::string& model)>& ask
+);
 
 } // namespace gw

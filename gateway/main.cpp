@@ -111,7 +111,12 @@ int explain(const std::string& file, const std::string& model, const std::string
         print(loaded.error());
         return bad_usage;
     }
-    const auto text = gw::explain(**loaded, model, task);
+    const auto ask = [&now = **loaded](const std::string& name) {
+        const auto place = gw::upstream::place_of(now.hub);
+        return place ? gw::upstream::look_once(**place, name, version, gw::upstream::with_spaces::no).is
+                     : gw::hub_answer{.what = gw::hub_says::away, .of = nullptr, .text = place.error().text};
+    };
+    const auto text = gw::explain(**loaded, model, task, ask);
     if (!text) {
         std::fprintf(stderr, "fourways: %s\n", text.error().text.c_str());
         return runtime_failure;
@@ -169,7 +174,7 @@ int ways(const std::string& file, const std::string& model, const std::string& u
         std::fprintf(stderr, "fourways: %s\n", place.error().text.c_str());
         return runtime_failure;
     }
-    const auto view = gw::upstream::look_once(**place, asked, version);
+    const auto view = gw::upstream::look_once(**place, asked, version, gw::upstream::with_spaces::yes);
     if (view.is.what != gw::hub_says::found) {
         std::fprintf(stderr, "fourways: %s\n", view.is.text.c_str());
         return runtime_failure;

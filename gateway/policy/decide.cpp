@@ -177,6 +177,9 @@ result<plan> decide(
         if (auto kept = keep_ways_that_exist(made.candidates, *what, made.task, *looked_up); !kept) {
             return fail(kept);
         }
+        if (made.known) {
+            name_at_providers(made.candidates, *what, made.task, *made.known);
+        }
     }
     return made;
 }

@@ -93,4 +93,10 @@ resolve(std::string_view model, const config::client* who, const config::setting
     std::vector<candidate>& candidates, const resolved& what, const task_info* task, const hub_answer& said
 );
 
+// Where hf-inference does not serve the task, those that do take its place, each with its own name of the
+// model: at most three, or the one that the client named. Chats stay as they are: the router chooses.
+void name_at_providers(
+    std::vector<candidate>& candidates, const resolved& what, const task_info* task, const ways& known
+);
+
 } // namespace gw::policy

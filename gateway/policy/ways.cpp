@@ -1,4 +1,5 @@
 // What the Hub says of a model, and what follows from it for a request: which candidates exist.
+#include "config/providers.hpp"
 #include "config/values.hpp"
 #include "payload/tasks.hpp"
 #include "policy/decide.hpp"
@@ -9,15 +10,11 @@
 namespace gw::policy {
 namespace {
 
+constexpr std::size_t most_providers = 3; // of one model, in the Hub's order
+
 std::string in_ticks(std::string_view text)
 {
     return '`' + std::string(text) + '`';
-}
-
-// `fastest`, `cheapest`, `preferred` choose among providers and name none.
-bool names_provider(std::string_view suffix)
-{
-    return !suffix.empty() && suffix != "fastest" && suffix != "cheapest" && suffix != "preferred";
 }
 
 bool embeds(std::string_view task)
@@ -114,16 +111,60 @@ bool needs_hub(const request& asked, const resolved& what, const config::setting
     if (!what.entry->pattern) {
         return false;
     }
-    const bool no_task =
-        what.entry->task == nullptr && asked.task == nullptr && asked.task_name.empty() && !is_chat(asked.at);
-    return no_task || names_provider(what.provider);
+    // Of tasks the router wants to know the provider, and what that calls the model; a chat it sees to
+    // itself.
+    const bool no_task = what.entry->task == nullptr && asked.task == nullptr && asked.task_name.empty();
+    const auto serverless = [](const config::route_entry& each) {
+        return each.to->kind == config::kind::serverless && each.model.empty();
+    };
+    return (!is_chat(asked.at) && (no_task || std::ranges::any_of(what.entry->route, serverless))) ||
+           config::is_provider_name(what.provider);
+}
+
+void name_at_providers(
+    std::vector<candidate>& candidates, const resolved& what, const task_info* task, const ways& known
+)
+{
+    if (task == nullptr || task->is_chat()) {
+        return;
+    }
+    const bool pinned = config::is_provider_name(what.provider);
+    std::vector<const provider_way*> serving;
+    for (const auto& each : known.providers) {
+        if (each.usable() && serves(each, task) && (!pinned || each.provider == what.provider)) {
+            serving.push_back(&each);
+        }
+    }
+    const bool own = std::ranges::any_of(serving, [](const provider_way* each) {
+        return each->provider == "hf-inference";
+    });
+    if (serving.empty() || own) {
+        return; // hf-inference is what is asked anyway
+    }
+
+    std::vector<candidate> all;
+    for (auto& each : candidates) {
+        const bool free = each.to->kind == config::kind::serverless && !each.at_provider &&
+                          each.model.substr(0, each.model.rfind(':')) == what.model;
+        if (!free) {
+            all.push_back(std::move(each));
+            continue;
+        }
+        for (std::size_t i = 0; i < std::min(serving.size(), most_providers); ++i) {
+            candidate named = each;
+            named.model = serving[i]->id + ':' + serving[i]->provider;
+            named.at_provider = true;
+            all.push_back(std::move(named));
+        }
+    }
+    candidates = std::move(all);
 }
 
 result<void> keep_ways_that_exist(
     std::vector<candidate>& candidates, const resolved& what, const task_info* task, const hub_answer& said
 )
 {
-    if (names_provider(what.provider) && said.what == hub_says::found) {
+    if (config::is_provider_name(what.provider) && said.what == hub_says::found) {
         const provider_way* asked = said.of->find(what.provider);
         if (asked == nullptr || !asked->usable()) {
             return refuse(
@@ -131,6 +172,14 @@ result<void> keep_ways_that_exist(
                 in_ticks(what.model) + " is not served by the Inference Provider " + in_ticks(what.provider) +
                     (asked != nullptr ? " at present" : "") + ". It has: " + in_words(*said.of) +
                     "; leave `:" + what.provider + "` out, or name one of these"
+            );
+        }
+        if (task != nullptr && !serves(*asked, task)) {
+            return refuse(
+                code::unsupported,
+                "the Inference Provider " + in_ticks(what.provider) + " does not serve " +
+                    in_ticks(what.model) + " for " + std::string(task->name) +
+                    ". Inference Providers serve it by " + offers(*said.of)
             );
         }
     }

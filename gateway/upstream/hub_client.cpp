@@ -25,12 +25,18 @@ std::string copy(std::string_view value)
 constexpr std::size_t most_spaces = 10; // of which a command asks the stage
 constexpr auto longest_command = std::chrono::seconds(30);
 
-net::task<void>
-view_of(hub_client& client, const hub_place& where, std::string model, net::interrupt& stop, hub_view& into)
+net::task<void> view_of(
+    hub_client& client,
+    const hub_place& where,
+    std::string model,
+    with_spaces stages,
+    net::interrupt& stop,
+    hub_view& into
+)
 {
     hub::judgement made = co_await client.model(where, std::move(model), stop);
     into.is = std::move(made.is);
-    if (!into.is.of) {
+    if (!into.is.of || stages == with_spaces::no) {
         co_return;
     }
     for (const auto& each : into.is.of->spaces) {
@@ -195,7 +201,8 @@ net::task<std::string> hub_client::stage(const hub_place& where, std::string spa
     co_return got && got->status == 200 ? hub::read_stage(got->body) : std::string();
 }
 
-hub_view look_once(const hub_place& where, const std::string& model, std::string_view version)
+hub_view
+look_once(const hub_place& where, const std::string& model, std::string_view version, with_spaces stages)
 {
     net::resolver names;
     net::loop loop;
@@ -207,7 +214,7 @@ hub_view look_once(const hub_place& where, const std::string& model, std::string
     limit.arm(net::clock::now() + longest_command);
 
     hub_view made;
-    net::spawn(view_of(client, where, model, stop, made), [&](const std::exception_ptr&) {
+    net::spawn(view_of(client, where, model, stages, stop, made), [&](const std::exception_ptr&) {
         client.clear();
         // Reads of the connections just closed complete first.
         loop.post([&] { loop.post([&] { loop.stop(); }); });

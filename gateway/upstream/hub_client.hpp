@@ -63,6 +63,8 @@ struct hub_view
     hub_answer is;
     std::vector<std::pair<std::string, std::string>> stages; // a Space and its stage
 };
-[[nodiscard]] hub_view look_once(const hub_place& where, const std::string& model, std::string_view version);
+enum class with_spaces : bool { no, yes };
+[[nodiscard]] hub_view
+look_once(const hub_place& where, const std::string& model, std::string_view version, with_spaces stages);
 
 } // namespace gw::upstream

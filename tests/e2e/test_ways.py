@@ -1,5 +1,6 @@
 """Which ways a model has, as the Hub says it: automatic routes, the task of a model that no policy names, what happens without the Hub."""
 
+import base64
 import concurrent.futures
 import hashlib
 import json
@@ -9,7 +10,7 @@ from gateway import metric
 from hub import Hub
 from peer import Peer
 from processes import free_port, poll
-from stubs import Chat, Reply, Router, Toolkit, fingerprint
+from stubs import Chat, Reply, Router, Toolkit, fingerprint, picture_of
 
 TOKEN = "hf_canary_of_the_router_0123456789"
 HUB_TOKEN = "hf_canary_of_the_hub_0123456789"
@@ -86,6 +87,28 @@ def test_the_task_of_a_model_that_no_policy_names(start):
     bge = world.here.http.post("/models/BAAI/bge-small-en-v1.5", json={"inputs": "a text"})
     assert world.here.record(bge)["task"] == "feature-extraction"
     assert world.hub.asked == [VIT, "BAAI/bge-small-en-v1.5"]
+
+
+@pytest.mark.parametrize("route", ["auto", ["router"]], ids=["auto", "listed"])
+def test_a_provider_is_asked_for_a_task_by_its_own_name_of_the_model(start, route):
+    """As the Hub maps it: the first that can be asked, or the one that the client names."""
+    world = World(start, models={"*": {"route": route}})
+    served = {"status": "live", "task": "text-to-image"}
+    mapping = {"fal-ai": {**served, "providerId": "fal-ai/flux/schnell"}, "together": {**served, "providerId": "tog/FLUX.1-schnell"}}
+    flux = "black-forest-labs/FLUX.1-schnell"
+    world.hub.answers[flux] = Reply({"id": flux, "pipeline_tag": "text-to-image", "inferenceProviderMapping": mapping})
+    picture = picture_of("a cat")
+    world.router.when(lambda seen: Reply({"data": [{"b64_json": base64.b64encode(picture).decode()}]}))
+    for model, tried in {flux: "router(unsupported) router(200)", flux + ":together": "router(200)"}.items():
+        reply = world.here.http.post(f"/models/{model}", json={"inputs": "a cat"})
+        assert (reply.status_code, world.route(reply)) == (200, tried), reply.text
+        assert reply.content == picture
+    assert {each.path for each in world.router.seen} == {"/together/v1/images/generations"}
+    assert {each.json["model"] for each in world.router.seen} == {"tog/FLUX.1-schnell"}
+    assert world.hub.asked == [flux]
+
+    code, text = code_of(world.here.http.post(f"/models/{flux}:nscale", json={"inputs": "a cat"}))
+    assert code == "unsupported" and "It has: Inference Providers (fal-ai, together)" in text
 
 
 def test_a_model_that_the_policy_names_with_a_route_of_its_own_costs_no_question(start):

@@ -125,3 +125,19 @@ def test_a_hub_that_is_not_there():
 def test_bad_usage(args):
     done = fourways("ways", *args)
     assert (done.returncode, done.stdout) == (2, "") and done.stderr
+
+
+def test_explain_asks_the_hub_where_a_request_would(hub, tmp_path):
+    file = policy(tmp_path, hub, token=None)
+    how = ["explain", "--config", file, "--task", "image-classification", "--model"]
+    done = fourways(*how, "google/vit-large", env={"HF_TOKEN": TOKEN})
+    assert done.returncode == 0 and "hub       the Hub shows no model `google/vit-large`" in done.stdout
+    assert "1. vit-prod" in done.stdout and "router" not in done.stdout, "the operator's word alone"
+
+    hub.answers["google/vit-large"] = hub.answers[SIX["all"]]
+    done = fourways(*how, "google/vit-large", env={"HF_TOKEN": TOKEN})
+    assert done.returncode == 0 and "hub       has Inference Providers (hf-inference)" in done.stdout
+    assert "1. router" in done.stdout and "2. vit-prod" in done.stdout
+
+    done = fourways(*how, SIX["chat"], env={"HF_TOKEN": TOKEN})
+    assert done.returncode == 1 and "no way of `openai/gpt-oss-120b` can be used here for image-classification" in done.stderr

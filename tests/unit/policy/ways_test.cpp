@@ -30,6 +30,7 @@ protected:
         entry("*", true, {"vit", "router"});
         entry("open/*", false, {"router", "vit"});
         entry("said/*", false, {"router"}).task = payloads::find_task("fill-mask");
+        entry("served/*", false, {"vit"}).task = payloads::find_task("fill-mask");
         config::index_models(now_);
     }
 
@@ -110,9 +111,10 @@ TEST_F(ways_test, who_asks_the_hub)
     EXPECT_TRUE(asks(asking("mine", "image-classification")));
     EXPECT_TRUE(asks(asking("some/model", {}, door::openai_chat)));
     EXPECT_TRUE(asks(asking("open/model"))) << "nobody says the task";
-    EXPECT_FALSE(asks(asking("open/model", "fill-mask")));
+    EXPECT_TRUE(asks(asking("open/model", "fill-mask"))) << "who serves it, and what is it called there";
     EXPECT_FALSE(asks(asking("open/model", {}, door::openai_chat)));
-    EXPECT_FALSE(asks(asking("said/model"))) << "the policy says the task";
+    EXPECT_TRUE(asks(asking("said/model")));
+    EXPECT_FALSE(asks(asking("served/model"))) << "no provider is asked, and the policy says the task";
     EXPECT_TRUE(asks(asking("open/model:groq", {}, door::openai_chat))) << "a way that it may lack";
     EXPECT_FALSE(asks(asking("open/model:fastest", {}, door::openai_chat))) << "no way in particular";
     EXPECT_FALSE(asks(asking("fixed/one"))) << "the policy names it with a route of its own";
@@ -209,6 +211,56 @@ TEST_F(ways_test, the_task_is_the_hubs_where_nobody_says_it)
     );
     EXPECT_EQ(decide(asking("open/vit", "fill-mask"), &said)->task->name, "fill-mask")
         << "the request's own word";
+}
+
+TEST_F(ways_test, a_task_goes_to_those_that_serve_it_by_their_own_names)
+{
+    const auto models = [this](const std::string& model, const std::string& task, const hub_answer& said) {
+        const auto plan = decide(asking(model, task), &said);
+        std::vector<std::string> all;
+        for (const auto& each : plan ? plan->candidates : std::vector<candidate>{}) {
+            all.push_back(each.to->name + " " + each.model + (each.at_provider ? " !" : ""));
+        }
+        return all;
+    };
+    const auto said = found(
+        {by("fal-ai", "text-to-image"),
+         by("groq", "conversational"),
+         by("nebius", "text-to-image", provider_state::error),
+         by("together", "text-to-image"),
+         by("nscale", "text-to-image", provider_state::staging),
+         by("deepinfra", "text-to-image")}
+    );
+    EXPECT_THAT(
+        models("open/flux", "text-to-image", said),
+        ElementsAre(
+            "router there:fal-ai !", "router there:together !", "router there:nscale !", "vit open/flux"
+        )
+    ) << "in the Hub's order, at most three";
+    EXPECT_THAT(
+        models("open/flux:together", "text-to-image", said),
+        ElementsAre("router there:together !", "vit open/flux")
+    );
+    EXPECT_THAT(models("some/flux", "text-to-image", said), testing::SizeIs(3));
+    EXPECT_THAT(models("open/flux", "fill-mask", said), ElementsAre("router open/flux", "vit open/flux"))
+        << "a route of its own stays";
+
+    const auto own = found({by("together", "text-to-image"), by("hf-inference", "text-to-image")});
+    EXPECT_THAT(models("open/flux", "text-to-image", own), ElementsAre("router open/flux", "vit open/flux"));
+    EXPECT_THAT(
+        models("open/flux:together", "text-to-image", own),
+        ElementsAre("router there:together !", "vit open/flux")
+    );
+    EXPECT_THAT(
+        left(asking("open/flux:together", "fill-mask"), own),
+        ElementsAre(
+            "unsupported: the Inference Provider `together` does not serve `open/flux` for fill-mask. "
+            "Inference Providers serve it by together for text-to-image, hf-inference for text-to-image"
+        )
+    );
+    const auto chat = decide(asking("open/flux:groq", {}, door::openai_chat), &said);
+    EXPECT_EQ(chat->candidates.front().model, "open/flux:groq") << "the router's own business";
+    EXPECT_FALSE(chat->candidates.front().at_provider);
 }
 
 TEST_F(ways_test, the_hub_away_fails_nothing_that_a_configured_way_could_serve)
