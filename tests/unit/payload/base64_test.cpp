@@ -211,6 +211,51 @@ TEST_P(kernel, encodes_and_decodes_inside_its_output)
     }
 }
 
+// The bytes do not depend on where the output begins within a line of the cache, nor on whether the text is
+// so long (over 16 MiB) that it is written past the caches.
+TEST_P(kernel, gives_the_same_bytes_wherever_and_however_much)
+{
+    const base64_kernel& tested = *GetParam();
+    const std::string some = random_bytes(3 * 97, 1);
+    const std::string many = random_bytes(3 * ((4U << 20U) + 70'001), 2);
+    for (const std::string_view bytes : {std::string_view(some), std::string_view(many)}) {
+        const std::size_t groups = bytes.size() / 3;
+        const std::string text = openssl_base64(bytes);
+        std::string encoded(text.size() + 256, '#');
+        std::string decoded(bytes.size() + 256, '#');
+        for (std::size_t shift = 0; shift < 64; shift += groups < 1000 ? 1 : 44) {
+            std::ranges::fill(encoded, '#');
+            std::ranges::fill(decoded, '#');
+            tested.encode_blocks(
+                reinterpret_cast<const std::uint8_t*>(bytes.data()), groups, encoded.data() + 64 + shift
+            );
+            const auto read = std::string_view(text);
+            auto* to = reinterpret_cast<std::uint8_t*>(decoded.data() + 64 + shift);
+            ASSERT_EQ(tested.decode_blocks(read.data(), groups, to), groups);
+            const auto around = [&](const std::string& out, std::string_view wanted) {
+                return out.substr(64 + shift, wanted.size()) == wanted &&
+                       out.find_first_not_of('#') >= 64 + shift &&
+                       out.find_last_not_of('#') < 64 + shift + wanted.size();
+            };
+            ASSERT_TRUE(around(encoded, text)) << groups << " groups, shifted by " << shift;
+            ASSERT_TRUE(around(decoded, bytes)) << groups << " groups, shifted by " << shift;
+        }
+    }
+}
+
+TEST_P(kernel, stops_in_a_very_long_text_where_it_is_bad)
+{
+    const base64_kernel& tested = *GetParam();
+    const std::size_t groups = (4U << 20U) + 501;
+    std::string text(4 * groups, 'Q');
+    std::vector<std::uint8_t> back(3 * groups);
+    for (const std::size_t at : {101UL, 1'000'003UL, 4 * groups - 1}) {
+        text[at] = '-';
+        ASSERT_EQ(tested.decode_blocks(text.data(), groups, back.data()), at / 4) << "byte " << at;
+        text[at] = 'Q';
+    }
+}
+
 TEST_P(kernel, stops_before_the_group_of_a_bad_character)
 {
     const base64_kernel& tested = *GetParam();
