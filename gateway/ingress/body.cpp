@@ -72,7 +72,7 @@ net::task<result<void>> body::first_bytes(std::size_t want)
             break;
         }
         wire_.read_until(now + now_.limits.body_grace);
-        ec = co_await in_.more(std::min(want + at_ - in_.data().size(), small));
+        ec = co_await in_.more();
     }
     wire_.read_until(net::never); // the read that watches for the client has no limit
     if (ec) {
@@ -379,7 +379,7 @@ net::task<void> body::receive()
                 }
             }
         } else {
-            ec = co_await in_.more(net::reader::full_size);
+            ec = co_await in_.more();
         }
         if (ec) {
             why = gone(ec);

@@ -33,7 +33,7 @@ failure slow_head()
 class session::parts
 {
 public:
-    parts(dispatch::core& here, net::tcp_socket socket, std::shared_ptr<boost::asio::ssl::context> tls)
+    parts(dispatch::core& here, net::descriptor socket, std::shared_ptr<boost::asio::ssl::context> tls)
         : here_(here), tls_(std::move(tls)), wire_(here.loop, std::move(socket)), in_(wire_),
           client_{.here = here, .wire = wire_, .in = in_, .head = {}, .copy = {}}
     {
@@ -217,7 +217,7 @@ net::task<void> session::parts::serve_all()
     }
 }
 
-session::session(dispatch::core& here, net::tcp_socket socket, std::shared_ptr<boost::asio::ssl::context> tls)
+session::session(dispatch::core& here, net::descriptor socket, std::shared_ptr<boost::asio::ssl::context> tls)
     : parts_(std::make_unique<parts>(here, std::move(socket), std::move(tls)))
 {
 }

@@ -4,7 +4,7 @@
 
 #include "dispatch/core.hpp"
 #include "message/failure.hpp"
-#include "net/asio.hpp"
+#include "net/descriptor.hpp"
 #include "net/task.hpp"
 
 #include <boost/asio/ssl/context.hpp>
@@ -20,7 +20,7 @@ class session
     : public boost::intrusive::list_base_hook<boost::intrusive::link_mode<boost::intrusive::auto_unlink>>
 {
 public:
-    session(dispatch::core& here, net::tcp_socket socket, std::shared_ptr<boost::asio::ssl::context> tls);
+    session(dispatch::core& here, net::descriptor socket, std::shared_ptr<boost::asio::ssl::context> tls);
     ~session();
     session(const session&) = delete;
     session& operator=(const session&) = delete;

@@ -1,5 +1,6 @@
-// Asio, named once: every file of ours uses these aliases, all on the concrete io_context executor (a
-// type-erased one costs an indirect call for each operation).
+// Asio, named once: every file of ours uses these aliases, all on the concrete io_context executor. Cores
+// take its values (addresses, buffers, errors) and run a loop of their own (net/loop.hpp); the control thread
+// and the worker supervisor run on its io_context.
 #pragma once
 
 #include <boost/asio/basic_waitable_timer.hpp>

@@ -2,7 +2,7 @@
 // so it may be called from anywhere on the core's thread.
 #pragma once
 
-#include "net/asio.hpp"
+#include "net/loop.hpp"
 
 #include <coroutine>
 #include <utility>
@@ -12,7 +12,7 @@ namespace gw::net {
 class event
 {
 public:
-    explicit event(executor on) : on_(on) {}
+    explicit event(loop& on) : on_(on) {}
     event(const event&) = delete;
     event& operator=(const event&) = delete;
 
@@ -21,7 +21,7 @@ public:
     {
         set_ = true;
         if (waiter_) {
-            asio::post(on_, [who = std::exchange(waiter_, nullptr)] { who.resume(); });
+            on_.post([who = std::exchange(waiter_, nullptr)] { who.resume(); });
         }
     }
     [[nodiscard]] bool is_set() const { return set_; }
@@ -40,7 +40,7 @@ public:
     }
 
 private:
-    executor on_;
+    loop& on_;
     std::coroutine_handle<> waiter_;
     bool set_ = false;
 };

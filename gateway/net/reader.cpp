@@ -12,73 +12,41 @@ namespace gw::net {
 reader::~reader()
 {
     assert(!reading_ && "stop() must be awaited before a reader goes");
+    release();
+    if (next_) {
+        from_.on().give(std::move(next_), loop::small_block);
+    }
 }
 
-bool reader::begin_more(std::size_t want, std::size_t had)
+bool reader::begin_more(std::size_t had)
 {
-    merge();
+    if (next_end_ != 0) {
+        append(next_.get(), next_end_);
+        next_end_ = 0;
+        from_.on().give(std::move(next_), loop::small_block);
+    }
     if (ec_ || end_ - begin_ > had) {
         return true;
     }
+    give_back();
     if (!reading_) {
-        make_room(want);
-        start(full_size);
-        // Asio never completes inline, so there is nothing to test here.
+        start(full_size); // never completes inline, so there is nothing to test here
     }
     return false;
-}
-
-void reader::make_room(std::size_t want)
-{
-    if (begin_ == end_) {
-        begin_ = end_ = 0;
-        if (filled_ && size_ < full_size) {
-            want = std::max(want, 2 * size_); // bytes flow
-        }
-    }
-    if (!buffer_) {
-        size_ = std::max(first_size, std::min(want, full_size));
-        buffer_ = std::make_unique_for_overwrite<char[]>(size_);
-        return;
-    }
-    if (size_ - end_ >= want && size_ - end_ >= size_ / 4) {
-        return;
-    }
-    // Grow while bytes flow: the last read left little room.
-    const std::size_t held = end_ - begin_;
-    std::size_t next = size_;
-    while (next < full_size && next - held < std::max(want, next / 2)) {
-        next *= 2;
-    }
-    if (next - held < want) {
-        next = held + want; // heads may need more than a full buffer
-    }
-    if (next == size_) {
-        std::memmove(buffer_.get(), buffer_.get() + begin_, held);
-    } else {
-        auto bigger = std::make_unique_for_overwrite<char[]>(next);
-        if (held != 0) {
-            std::memcpy(bigger.get(), buffer_.get() + begin_, held);
-        }
-        buffer_ = std::move(bigger);
-        size_ = next;
-    }
-    begin_ = 0;
-    end_ = held;
 }
 
 void reader::start(std::size_t limit)
 {
     reading_ = true;
-    offered_ = std::min(size_ - end_, limit);
-    from_.start_read(buffer_.get() + end_, offered_, *this);
+    from_.start_read(limit, *this);
 }
 
 void reader::start_elsewhere(std::span<char> place)
 {
+    give_back();
     reading_ = true;
     elsewhere_ = true;
-    from_.start_read(place.data(), place.size(), *this);
+    from_.start_read(place.size(), *this, place.data());
 }
 
 void reader::watch(std::size_t limit, std::function<void()> gone)
@@ -94,61 +62,106 @@ void reader::watch(std::size_t limit, std::function<void()> gone)
     if (reading_) {
         return;
     }
-    if (empty() && !into_next_) {
-        give_back(); // it may idle for long
-        filled_ = false;
-        make_room(1);
+    if (empty()) {
+        give_back();
         start(limit);
         return;
     }
-    // What is held must not move: views into it live.
-    if (next_end_ >= std::min(limit, first_size)) {
-        return; // paused: pipelined bytes enough
+    const std::size_t most = std::min(limit, loop::small_block);
+    if (next_end_ < most) { // else paused: pipelined bytes enough
+        start(most - next_end_);
     }
+}
+
+void reader::take(std::size_t n)
+{
+    if (!empty()) {
+        append(from_.on().scratch(), n);
+        return;
+    }
+    if (n <= loop::small_block) {
+        if (size_ != loop::small_block) {
+            release();
+            buffer_ = from_.on().take_small();
+            size_ = loop::small_block;
+        }
+        std::memcpy(buffer_.get(), from_.on().scratch(), n);
+    } else {
+        release();
+        buffer_ = from_.on().take_scratch();
+        size_ = loop::full_block;
+    }
+    begin_ = 0;
+    end_ = n;
+}
+
+void reader::take_aside(std::size_t n)
+{
     if (!next_) {
-        next_ = std::make_unique_for_overwrite<char[]>(first_size);
+        next_ = from_.on().take_small();
     }
-    into_next_ = true;
-    reading_ = true;
-    from_.start_read(next_.get() + next_end_, std::min(limit, first_size) - next_end_, *this);
+    assert(next_end_ + n <= loop::small_block);
+    std::memcpy(next_.get() + next_end_, from_.on().scratch(), n);
+    next_end_ += n;
+}
+
+void reader::append(const char* from, std::size_t n)
+{
+    grow(n);
+    std::memcpy(buffer_.get() + end_, from, n);
+    end_ += n;
+}
+
+void reader::grow(std::size_t n)
+{
+    if (size_ - end_ >= n) {
+        return;
+    }
+    const std::size_t held = end_ - begin_;
+    std::size_t size = std::max(size_, loop::small_block);
+    while (size - held < n || size - held < size / 4) {
+        size *= 2;
+    }
+    if (size == size_) {
+        std::memmove(buffer_.get(), buffer_.get() + begin_, held);
+    } else {
+        auto bigger = std::make_unique_for_overwrite<char[]>(size);
+        if (held != 0) {
+            std::memcpy(bigger.get(), buffer_.get() + begin_, held);
+        }
+        release();
+        buffer_ = std::move(bigger);
+        size_ = size;
+    }
+    begin_ = 0;
+    end_ = held;
+}
+
+void reader::release()
+{
+    if (buffer_) {
+        from_.on().give(std::move(buffer_), size_);
+    }
+    size_ = begin_ = end_ = 0;
 }
 
 void reader::promote()
 {
-    std::swap(buffer_, next_);
-    const bool small = size_ == first_size;
-    size_ = first_size;
-    begin_ = std::exchange(next_begin_, 0);
+    release();
+    buffer_ = std::move(next_);
+    size_ = loop::small_block;
     end_ = std::exchange(next_end_, 0);
-    into_next_ = false;
-    if (!small) {
-        next_.reset(); // it was larger than a second buffer is
-    }
-}
-
-void reader::merge()
-{
-    const std::size_t held = next_end_ - next_begin_;
-    if (held != 0) {
-        make_room(held);
-        std::memcpy(buffer_.get() + end_, next_.get() + next_begin_, held);
-        end_ += held;
-        next_begin_ = next_end_; // a read may be outstanding behind it
-    }
-    if (into_next_ && !reading_) {
-        next_begin_ = next_end_ = 0;
-        into_next_ = false;
-    }
 }
 
 void reader::finished()
 {
     reading_ = false;
     if (std::exchange(elsewhere_, false)) {
-        filled_ = false;
-    } else {
-        filled_ = !into_next_ && n == offered_;
-        (into_next_ ? next_end_ : end_) += n;
+        // It lies where it is wanted.
+    } else if (n != 0 && !waiter_ && !empty()) {
+        take_aside(n); // views into what is held live
+    } else if (n != 0) {
+        take(n);
     }
     if (io_op::ec) {
         ec_ = io_op::ec;
@@ -157,7 +170,6 @@ void reader::finished()
         }
     }
     if (waiter_) {
-        merge();
         std::exchange(waiter_, nullptr).resume();
         return;
     }
@@ -185,12 +197,8 @@ void reader::clear_timeout()
 
 void reader::give_back()
 {
-    if (begin_ == end_ && !reading_) {
-        begin_ = end_ = 0;
-        if (size_ > first_size) {
-            buffer_.reset();
-            size_ = 0;
-        }
+    if (empty()) {
+        release();
     }
 }
 

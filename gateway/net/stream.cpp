@@ -2,15 +2,14 @@
 
 #include "net/tls.hpp"
 
-#include <boost/asio/bind_cancellation_slot.hpp>
 #include <boost/asio/error.hpp>
-#include <boost/asio/ssl/stream.hpp>
-#include <boost/asio/write.hpp>
+#include <boost/asio/ip/address.hpp>
 
 #include <algorithm>
 #include <array>
 #include <cerrno>
 #include <linux/sockios.h>
+#include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
@@ -20,40 +19,13 @@
 namespace gw::net {
 namespace {
 
-// Handlers are one pointer wide, so Asio keeps them in its recycled memory.
-struct to_op
-{
-    io_op* op;
-    void operator()(error_code ec, std::size_t n) const
-    {
-        op->ec = ec;
-        op->n = n;
-        op->complete(*op);
-    }
-    void operator()(error_code ec) const { (*this)(ec, 0); }
-};
+constexpr std::uint32_t all_events = EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLPRI;
+constexpr std::uint32_t ends = EPOLLRDHUP | EPOLLHUP | EPOLLERR | EPOLLPRI;
 
-auto handler(io_op& op, asio::cancellation_signal& by)
+error_code last_error()
 {
-    return asio::bind_cancellation_slot(by.slot(), to_op{&op});
+    return {errno, boost::system::system_category()};
 }
-
-// An awaiter that starts an operation given as a callable taking the handler, which `by` cancels.
-template <class Start>
-struct awaiting : io_await
-{
-    asio::cancellation_signal& by;
-    Start start;
-    awaiting(asio::cancellation_signal& signal, Start s) : by(signal), start(std::move(s)) {}
-    bool await_ready() const noexcept { return false; }
-    void await_suspend(std::coroutine_handle<> h)
-    {
-        who = h;
-        start(handler(*this, by));
-    }
-};
-
-constexpr std::size_t record_size = 16 * 1024; // the most that one TLS record holds
 
 void name_timeout(error_code& ec, bool timed_out)
 {
@@ -70,43 +42,160 @@ bool no_descriptors(const error_code& ec)
            (ec.value() == EMFILE || ec.value() == ENFILE);
 }
 
-struct stream::tls_part
+// Waits until the loop says that something can be written (or, in a handshake, read).
+struct stream::write_wait : io_await
 {
-    asio::ssl::stream<tcp_socket&> ssl;
-    tls_part(tcp_socket& below, asio::ssl::context& with) : ssl(below, with) {}
-
-    // The alert that tells the peer that this was the end and no cut. Asio sends what OpenSSL has to say only
-    // within its own operations, of which async_shutdown() waits for the peer's answer: so the few bytes are
-    // taken out here. REQUIRES no write is outstanding, none follows.
-    std::string close_notify()
+    stream& of;
+    explicit write_wait(stream& on) : of(on) {}
+    bool await_ready() const noexcept { return false; }
+    void await_suspend(std::coroutine_handle<> caller)
     {
-        BIO* const out = ::BIO_new(::BIO_s_mem());
-        if (out == nullptr || ::SSL_is_init_finished(ssl.native_handle()) == 0) {
-            ::BIO_free(out);
-            return {};
+        who = caller;
+        of.write_ = this;
+        if (of.watch()) {
+            of.stop_write();
         }
-        ::SSL_set0_wbio(ssl.native_handle(), out);
-        ::SSL_shutdown(ssl.native_handle());
-        ::ERR_clear_error();
-        char* bytes = nullptr;
-        const long size = ::BIO_get_mem_data(out, &bytes);
-        return size > 0 ? std::string(bytes, static_cast<std::size_t>(size)) : std::string();
     }
 };
 
-stream::stream(loop& on, tcp_socket socket)
-    : on_(on), socket_(std::move(socket)), read_deadline_(on.deadlines, this, &stream::read_expired),
+stream::stream(loop& on, descriptor socket)
+    : on_(on), socket_(std::move(socket)), state_{.fd = socket_.get()},
+      read_deadline_(on.deadlines, this, &stream::read_expired),
       write_deadline_(on.deadlines, this, &stream::write_expired)
 {
 }
 
-stream::~stream() = default;
+stream::~stream()
+{
+    close();
+    on_.forget(*this);
+}
+
+error_code stream::watch()
+{
+    if (!watched_) {
+        const error_code ec = on_.watch(socket_.get(), *this, all_events);
+        if (ec) {
+            return ec;
+        }
+        watched_ = true;
+    }
+    return {};
+}
+
+void stream::ready(std::uint32_t events)
+{
+    if (!socket_.is_open()) {
+        return; // closed since the loop looked
+    }
+    if ((events & (EPOLLIN | ends)) != 0) {
+        state_.readable = true;
+        state_.greedy = state_.greedy || (events & ends) != 0;
+    }
+    const bool writable = (events & (EPOLLOUT | EPOLLHUP | EPOLLERR)) != 0;
+    if (writable && std::exchange(read_waits_for_room_, false)) {
+        state_.readable = true;
+    }
+    if (write_ != nullptr && (writable || write_waits_for_bytes_)) {
+        loop& on = on_;
+        finish_write({});
+        if (!on.here(*this)) {
+            return;
+        }
+    }
+    if (read_ != nullptr && state_.readable) {
+        try_read();
+    }
+}
+
+void stream::due()
+{
+    if (write_ != nullptr && stop_write_) {
+        loop& on = on_;
+        finish_write(asio::error::operation_aborted);
+        if (!on.here(*this)) {
+            return;
+        }
+    }
+    if (read_ != nullptr && stop_read_) {
+        finish_read(asio::error::operation_aborted, 0);
+    } else if (read_ != nullptr && state_.readable) {
+        try_read();
+    }
+}
+
+void stream::finish_read(error_code ec, std::size_t n)
+{
+    io_op& op = *std::exchange(read_, nullptr);
+    stop_read_ = false;
+    op.ec = ec;
+    op.n = n;
+    op.complete(op);
+}
+
+void stream::finish_write(error_code ec)
+{
+    io_op& op = *std::exchange(write_, nullptr);
+    stop_write_ = false;
+    op.ec = ec;
+    op.complete(op);
+}
+
+void stream::stop_read()
+{
+    if (read_ != nullptr) {
+        stop_read_ = true;
+        on_.soon(*this);
+    }
+}
+
+void stream::stop_write()
+{
+    if (write_ != nullptr) {
+        stop_write_ = true;
+        on_.soon(*this);
+    }
+}
+
+void stream::start_read(std::size_t size, io_op& op, char* into)
+{
+    read_timed_out_ = false;
+    read_ = &op;
+    read_into_ = into;
+    read_size_ = into == nullptr ? std::min(size, loop::full_block) : size;
+    if (!socket_.is_open() || watch()) {
+        stop_read();
+    } else if (state_.readable) {
+        on_.soon(*this);
+    }
+}
+
+void stream::try_read()
+{
+    char* const into = read_into_ == nullptr ? on_.scratch() : read_into_;
+    if (tls_) {
+        const auto got = tls_->read(into, read_size_);
+        read_waits_for_room_ = got.for_more == tls_link::wants::write;
+        if (got.n != 0 || got.ec) {
+            finish_read(got.ec, got.n);
+        }
+        return;
+    }
+    const ssize_t got = receive(state_, into, read_size_);
+    if (got > 0) {
+        finish_read({}, static_cast<std::size_t>(got));
+    } else if (got == 0) {
+        finish_read(asio::error::eof, 0);
+    } else if (errno != EAGAIN) {
+        finish_read(last_error(), 0);
+    }
+}
 
 void stream::read_expired(void* self)
 {
     auto& me = *static_cast<stream*>(self);
     me.read_timed_out_ = true;
-    me.cancel_read_.emit(asio::cancellation_type::terminal);
+    me.stop_read();
 }
 
 void stream::write_expired(void* self)
@@ -120,30 +209,23 @@ void stream::write_expired(void* self)
         return;
     }
     me.write_timed_out_ = true;
-    me.cancel_write_.emit(asio::cancellation_type::terminal);
+    me.stop_write();
 }
 
 int stream::unsent() const
 {
     int left = 0;
-    std::ignore = ::ioctl(const_cast<tcp_socket&>(socket_).native_handle(), SIOCOUTQ, &left);
+    std::ignore = ::ioctl(socket_.get(), SIOCOUTQ, &left);
     return left;
-}
-
-void stream::start_read(void* into, std::size_t size, io_op& op)
-{
-    read_timed_out_ = false;
-    if (tls_) {
-        tls_->ssl.async_read_some(asio::mutable_buffer(into, size), handler(op, cancel_read_));
-    } else {
-        socket_.async_read_some(asio::mutable_buffer(into, size), handler(op, cancel_read_));
-    }
 }
 
 std::size_t stream::try_write(std::span<const asio::const_buffer> buffers, error_code& ec)
 {
-    if (tls_ && !ended_) {
-        return 0;
+    if (tls_) {
+        const auto done = tls_->write(buffers, on_.scratch());
+        unfinished_ = done.ec || done.for_more != tls_link::wants::nothing;
+        ec = done.ec;
+        return done.n;
     }
     std::array<iovec, 16> parts; // NOLINT: filled below
     std::size_t count = 0;
@@ -158,12 +240,12 @@ std::size_t stream::try_write(std::span<const asio::const_buffer> buffers, error
     msghdr message{};
     message.msg_iov = parts.data();
     message.msg_iovlen = count;
-    const ssize_t sent = ::sendmsg(socket_.native_handle(), &message, MSG_NOSIGNAL | MSG_DONTWAIT);
+    const ssize_t sent = ::sendmsg(socket_.get(), &message, MSG_NOSIGNAL | MSG_DONTWAIT);
     if (sent >= 0) {
         return static_cast<std::size_t>(sent);
     }
     if (errno != EAGAIN && errno != EWOULDBLOCK && errno != EINTR) {
-        ec = error_code(errno, boost::system::system_category());
+        ec = last_error();
     }
     return 0;
 }
@@ -172,59 +254,6 @@ task<error_code> stream::write(std::span<const asio::const_buffer> buffers, std:
 {
     write_timed_out_ = cancelled_ = false;
     stall_ = stall;
-    const auto limit_wait = [this] {
-        if (stall_.count() != 0) {
-            unsent_ = unsent();
-            write_until(clock::now() + stall_);
-        }
-    };
-    // A cancel(), or the end of the limit, just as it became ready is not lost.
-    const auto over = [this](error_code ec) {
-        if (!ec && (cancelled_ || write_timed_out_)) {
-            ec = asio::error::operation_aborted;
-        }
-        name_timeout(ec, write_timed_out_);
-        torn_ = torn_ || ec;
-        if (stall_.count() != 0) {
-            write_until(never);
-        }
-        return ec;
-    };
-    if (tls_ && !ended_) {
-        // One record instead of one per buffer: TLS writes are gathered here when they are small.
-        std::size_t total = 0;
-        for (const auto& each : buffers) {
-            total += each.size();
-        }
-        if (total <= record_size && buffers.size() > 1) {
-            const auto joined =
-                std::make_unique_for_overwrite<char[]>(total); // not in the frame, which plain writes share
-            asio::buffer_copy(asio::buffer(joined.get(), total), buffers);
-            auto op = awaiting(cancel_write_, [&](auto done) {
-                asio::async_write(tls_->ssl, asio::buffer(joined.get(), total), std::move(done));
-            });
-            limit_wait();
-            const io_result got = co_await op;
-            co_return over(got.ec);
-        }
-        for (asio::const_buffer each : buffers) {
-            while (each.size() != 0) {
-                const asio::const_buffer part(each.data(), std::min(each.size(), record_size));
-                auto op = awaiting(cancel_write_, [&](auto done) {
-                    asio::async_write(tls_->ssl, part, std::move(done));
-                });
-                limit_wait();
-                const io_result got = co_await op;
-                const error_code ec = over(got.ec);
-                if (ec) {
-                    co_return ec;
-                }
-                each += part.size();
-            }
-        }
-        co_return error_code{};
-    }
-
     std::size_t at = 0;     // buffer
     std::size_t within = 0; // byte of it
     std::array<asio::const_buffer, 16> rest;
@@ -248,11 +277,9 @@ task<error_code> stream::write(std::span<const asio::const_buffer> buffers, std:
             co_return ec;
         }
         if (sent == 0) {
-            auto op = awaiting(cancel_write_, [&](auto done) {
-                socket_.async_wait(tcp_socket::wait_write, std::move(done));
-            });
+            write_wait room(*this);
             limit_wait();
-            const io_result ready = co_await op;
+            const io_result ready = co_await room;
             ec = over(ready.ec);
             if (ec) {
                 co_return ec;
@@ -272,37 +299,76 @@ task<error_code> stream::write(std::span<const asio::const_buffer> buffers, std:
     }
 }
 
+void stream::limit_wait()
+{
+    if (stall_.count() != 0) {
+        unsent_ = unsent();
+        write_until(clock::now() + stall_);
+    }
+}
+
+// A cancel(), or the end of the limit, just as it became ready is not lost.
+error_code stream::over(error_code ec)
+{
+    if (!ec && (cancelled_ || write_timed_out_)) {
+        ec = asio::error::operation_aborted;
+    }
+    name_timeout(ec, write_timed_out_);
+    torn_ = torn_ || ec;
+    if (stall_.count() != 0) {
+        write_until(never);
+    }
+    return ec;
+}
+
 task<error_code> stream::connect(const tcp::endpoint& to)
 {
-    write_timed_out_ = false;
+    write_timed_out_ = cancelled_ = false;
     stall_ = {};
-    error_code ec;
     if (!socket_.is_open()) {
-        socket_.open(to.protocol(), ec);
-        if (ec) {
+        socket_.reset(
+            ::socket(to.protocol().family(), SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, IPPROTO_TCP)
+        );
+        if (!socket_.is_open()) {
+            co_return last_error();
+        }
+        state_ = {.fd = socket_.get()};
+    }
+    if (::connect(socket_.get(), to.data(), static_cast<socklen_t>(to.size())) != 0) {
+        if (errno != EINPROGRESS) {
+            co_return last_error();
+        }
+        write_wait connected(*this);
+        const io_result got = co_await connected;
+        if (got.ec) {
+            error_code ec = got.ec;
+            name_timeout(ec, write_timed_out_);
             co_return ec;
         }
+        int error = 0;
+        socklen_t size = sizeof error;
+        ::getsockopt(socket_.get(), SOL_SOCKET, SO_ERROR, &error, &size);
+        if (error != 0) {
+            co_return error_code(error, boost::system::system_category());
+        }
     }
-    auto op = awaiting(cancel_write_, [&](auto done) { socket_.async_connect(to, std::move(done)); });
-    const io_result got = co_await op;
-    ec = got.ec;
-    name_timeout(ec, write_timed_out_);
-    if (!ec) {
-        error_code ignored;
-        socket_.set_option(tcp::no_delay(true), ignored);
-    }
+    const int on = 1;
+    ::setsockopt(socket_.get(), IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
     // Nobody listens on a port of this machine that the kernel then picks for our end: connected to itself.
-    if (!ec && socket_.local_endpoint(ec) == to && !ec) {
-        ec = asio::error::connection_refused;
+    tcp::endpoint mine;
+    auto size = static_cast<socklen_t>(mine.capacity());
+    if (::getsockname(socket_.get(), mine.data(), &size) != 0) {
+        co_return last_error();
     }
-    co_return ec;
+    mine.resize(size);
+    co_return mine == to ? error_code(asio::error::connection_refused) : error_code();
 }
 
 task<error_code> stream::handshake_client(asio::ssl::context& with, const std::string& host)
 {
-    tls_ = std::make_unique<tls_part>(socket_, with);
+    tls_ = std::make_unique<tls_link>(with.native_handle(), state_);
     why_.clear();
-    if (!expect_host(tls_->ssl.native_handle(), host, why_)) {
+    if (!expect_host(tls_->ssl(), host, why_)) {
         co_return asio::error::no_memory;
     }
     const error_code ec = co_await handshake(false);
@@ -314,7 +380,7 @@ task<error_code> stream::handshake_client(asio::ssl::context& with, const std::s
 
 task<error_code> stream::handshake_server(asio::ssl::context& with)
 {
-    tls_ = std::make_unique<tls_part>(socket_, with);
+    tls_ = std::make_unique<tls_link>(with.native_handle(), state_);
     const error_code ec = co_await handshake(true);
     if (ec) {
         why_ = ec.message();
@@ -324,21 +390,34 @@ task<error_code> stream::handshake_server(asio::ssl::context& with)
 
 task<error_code> stream::handshake(bool as_server)
 {
-    write_timed_out_ = false;
+    write_timed_out_ = cancelled_ = false;
     stall_ = {};
-    const auto side = as_server ? asio::ssl::stream_base::server : asio::ssl::stream_base::client;
-    auto op = awaiting(cancel_write_, [&](auto done) { tls_->ssl.async_handshake(side, std::move(done)); });
-    const io_result got = co_await op;
-    error_code ec = got.ec;
-    name_timeout(ec, write_timed_out_);
-    co_return ec;
+    while (true) {
+        const auto done = tls_->handshake(as_server);
+        if (done.ec || done.for_more == tls_link::wants::nothing) {
+            state_.readable = true; // what came behind it may lie in OpenSSL
+            co_return done.ec;
+        }
+        write_waits_for_bytes_ = done.for_more == tls_link::wants::read;
+        write_wait more(*this);
+        const io_result got = co_await more;
+        write_waits_for_bytes_ = false;
+        error_code ec = got.ec;
+        if (!ec && (cancelled_ || write_timed_out_)) {
+            ec = asio::error::operation_aborted;
+        }
+        name_timeout(ec, write_timed_out_);
+        if (ec) {
+            co_return ec;
+        }
+    }
 }
 
 void stream::cancel()
 {
     cancelled_ = true;
-    error_code ignored;
-    socket_.cancel(ignored);
+    stop_read();
+    stop_write();
 }
 
 task<void> stream::end_send(ending how)
@@ -346,39 +425,54 @@ task<void> stream::end_send(ending how)
     if (std::exchange(ended_, true)) {
         co_return;
     }
-    if (tls_ && how == ending::whole && !torn_) {
-        const std::string alert = tls_->close_notify();
-        const std::array<asio::const_buffer, 1> out{asio::buffer(alert)};
-        (void)co_await write(out); // as it is: it is a record already
+    write_timed_out_ = cancelled_ = false;
+    stall_ = {};
+    while (tls_ && how == ending::whole && !torn_ && !unfinished_) {
+        const auto done = tls_->close_notify();
+        if (done.for_more != tls_link::wants::write) {
+            break;
+        }
+        write_wait room(*this);
+        const io_result ready = co_await room;
+        if (over(ready.ec)) {
+            break;
+        }
     }
-    error_code ignored;
-    socket_.shutdown(tcp_socket::shutdown_send, ignored);
+    ::shutdown(socket_.get(), SHUT_WR);
 }
 
 void stream::close()
 {
     read_deadline_.disarm();
     write_deadline_.disarm();
-    error_code ignored;
-    socket_.close(ignored);
+    if (socket_.is_open()) {
+        if (std::exchange(watched_, false)) {
+            on_.unwatch(socket_.get());
+        }
+        socket_.reset();
+        state_.fd = -1;
+    }
+    stop_read();
+    stop_write();
 }
 
 void stream::reset()
 {
-    error_code ignored;
     if (socket_.is_open()) {
-        socket_.set_option(asio::socket_base::linger(true, 0), ignored);
+        const linger at_once{.l_onoff = 1, .l_linger = 0};
+        ::setsockopt(socket_.get(), SOL_SOCKET, SO_LINGER, &at_once, sizeof at_once);
     }
     close();
 }
 
 std::string stream::remote() const
 {
-    error_code ec;
-    const auto at = socket_.remote_endpoint(ec);
-    if (ec) {
+    tcp::endpoint at;
+    auto size = static_cast<socklen_t>(at.capacity());
+    if (::getpeername(socket_.get(), at.data(), &size) != 0) {
         return {};
     }
+    at.resize(size);
     if (!at.address().is_v6()) {
         return at.address().to_string();
     }
@@ -390,8 +484,7 @@ std::string stream::remote() const
 bool stream::silent() const
 {
     char one = 0;
-    const ssize_t got =
-        ::recv(const_cast<tcp_socket&>(socket_).native_handle(), &one, 1, MSG_PEEK | MSG_DONTWAIT);
+    const ssize_t got = ::recv(socket_.get(), &one, 1, MSG_PEEK | MSG_DONTWAIT);
     return got < 0 && (errno == EAGAIN || errno == EWOULDBLOCK);
 }
 

@@ -4,10 +4,10 @@
 #pragma once
 
 #include "net/asio.hpp"
+#include "net/descriptor.hpp"
 #include "net/loop.hpp"
 #include "net/task.hpp"
-
-#include <boost/asio/cancellation_signal.hpp>
+#include "net/tls_link.hpp"
 
 #include <chrono>
 #include <coroutine>
@@ -51,24 +51,26 @@ struct io_await : io_op
     io_result await_resume() const noexcept { return {ec, n}; }
 };
 
-class stream
+class stream final : private watched
 {
 public:
-    stream(loop& on, tcp_socket socket);
+    explicit stream(loop& on, descriptor socket = {}); // the socket does not block
     ~stream();
     stream(const stream&) = delete;
     stream& operator=(const stream&) = delete;
 
-    // Starts a read; `op.complete` is called when bytes, end of file (ec = asio::error::eof) or an error is
-    // there. REQUIRES no other read is outstanding, and buffer and op live until then.
-    void start_read(void* into, std::size_t size, io_op& op);
+    // Starts a read of at most `size` bytes: `op.complete` is called when some lie in the loop's scratch
+    // block (or where `into` says), or with an end of file (ec = asio::error::eof) or an error. So nothing
+    // holds memory while it waits. REQUIRES no other read is outstanding; op and `into` live until then.
+    void start_read(std::size_t size, io_op& op, char* into = nullptr);
 
     // Writes everything. Plain sockets try at once and wait only for what the kernel did not take. A `stall`
     // above 0 limits each wait: a peer that takes nothing for so long ends it (timed_out), a slow one does
     // not.
     [[nodiscard]] task<error_code>
     write(std::span<const asio::const_buffer> buffers, std::chrono::milliseconds stall = {});
-    // The try without a coroutine: the number of bytes taken, at once; 0 with a TLS stream. For the hot path.
+    // The try without a coroutine: the number of bytes taken, at once. What was not has to be written next,
+    // as it is. For the hot path.
     [[nodiscard]] std::size_t try_write(std::span<const asio::const_buffer> buffers, error_code& ec);
 
     [[nodiscard]] task<error_code> connect(const tcp::endpoint& to);
@@ -99,32 +101,51 @@ public:
     [[nodiscard]] bool is_tls() const { return tls_ != nullptr; }
     // Nothing has arrived and the peer has not closed, as far as the kernel knows now (one system call).
     [[nodiscard]] bool silent() const;
-    [[nodiscard]] tcp_socket& socket() { return socket_; }
+    [[nodiscard]] int native_handle() const { return socket_.get(); }
     [[nodiscard]] loop& on() { return on_; }
     [[nodiscard]] const std::string& why() const { return why_; } // the last TLS failure in words
 
 private:
-    struct tls_part;
+    struct write_wait;
 
+    void ready(std::uint32_t events) override;
+    void due() override;
+    [[nodiscard]] error_code watch(); // from now on the loop tells what the socket is ready for
+    void finish_read(error_code ec, std::size_t n);
+    void finish_write(error_code ec);
+    void try_read();
+    void stop_read();
+    void stop_write();
+    [[nodiscard]] error_code over(error_code ec); // how a wait of a write ended
+    void limit_wait();
     [[nodiscard]] task<error_code> handshake(bool as_server);
     [[nodiscard]] int unsent() const; // bytes that the other side's kernel has not acknowledged
     static void read_expired(void* self);
     static void write_expired(void* self);
 
     loop& on_;
-    tcp_socket socket_;
-    std::unique_ptr<tls_part> tls_;
+    descriptor socket_;
+    socket_state state_;
+    std::unique_ptr<tls_link> tls_;
+    io_op* read_ = nullptr;     // outstanding
+    io_op* write_ = nullptr;    // waits until something can be written
+    char* read_into_ = nullptr; // null: the scratch block
+    std::size_t read_size_ = 0;
     deadline read_deadline_;
     deadline write_deadline_;
-    asio::cancellation_signal cancel_read_;
-    asio::cancellation_signal cancel_write_;
     std::chrono::milliseconds stall_{}; // of the write that is outstanding; 0: it has a fixed end, or none
     int unsent_ = 0;                    // when its limit was set
+    bool watched_ = false;
+    bool stop_read_ = false;
+    bool stop_write_ = false;
+    bool write_waits_for_bytes_ = false; // a handshake
+    bool read_waits_for_room_ = false;   // TLS answers while it reads
     bool read_timed_out_ = false;
     bool write_timed_out_ = false;
-    bool cancelled_ = false; // since the write began
-    bool torn_ = false;      // a write broke off; with TLS nothing may follow it
-    bool ended_ = false;     // end_send() was called
+    bool cancelled_ = false;  // since the write began
+    bool torn_ = false;       // a write broke off; with TLS nothing may follow it
+    bool unfinished_ = false; // OpenSSL holds a record that the socket did not take yet
+    bool ended_ = false;      // end_send() was called
     std::string why_;
 };
 

@@ -5,11 +5,12 @@
 
 #include <boost/asio/error.hpp>
 #include <boost/asio/ip/address.hpp>
-#include <boost/asio/ip/v6_only.hpp>
 
 #include <algorithm>
 #include <array>
+#include <cerrno>
 #include <linux/filter.h>
+#include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <sstream>
 #include <sys/socket.h>
@@ -17,12 +18,10 @@
 namespace gw::runtime {
 namespace {
 
-// Boost 1.81 has no public options for these.
-using reuse_port = net::asio::detail::socket_option::boolean<SOL_SOCKET, SO_REUSEPORT>;
-using most_unsent = net::asio::detail::socket_option::integer<IPPROTO_TCP, TCP_NOTSENT_LOWAT>;
-
 // What the kernel keeps for a client that reads slowly, beside what is on its way. Without it: some MiB each.
 constexpr int unsent_bytes = 256 * 1024;
+
+constexpr int most_at_once = 16; // before others have their turn
 
 // What a handshake that has begun may take to be finished, after the drain began.
 constexpr auto handshakes = std::chrono::milliseconds(100);
@@ -37,41 +36,41 @@ std::unexpected<failure> cannot(const std::string& where, const net::error_code&
     return std::unexpected(failure{.what = code::internal, .text = std::move(text)});
 }
 
-result<net::tcp_acceptor> open(net::loop& on, const net::tcp::endpoint& at, bool first)
+bool switch_on(const net::descriptor& of, int level, int name)
 {
-    std::ostringstream where_text;
-    where_text << at; // an IPv6 address in brackets
-    const std::string where = where_text.str();
-    net::tcp_acceptor made(on.io);
-    net::error_code ec;
-    made.open(at.protocol(), ec);
-    if (!ec) {
-        made.set_option(net::asio::socket_base::reuse_address(true), ec);
+    const int on = 1;
+    return ::setsockopt(of.get(), level, name, &on, sizeof on) == 0;
+}
+
+result<bound> open(const net::tcp::endpoint& at, bool first)
+{
+    std::ostringstream where; // an IPv6 address in brackets
+    where << at;
+    bound made{
+        .socket = net::descriptor(
+            ::socket(at.protocol().family(), SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, IPPROTO_TCP)
+        ),
+        .at = at
+    };
+    const auto& socket = made.socket;
+    auto size = static_cast<socklen_t>(made.at.capacity());
+    const bool listens = socket.is_open() && switch_on(socket, SOL_SOCKET, SO_REUSEADDR) &&
+                         (first || switch_on(socket, SOL_SOCKET, SO_REUSEPORT)) &&
+                         (!at.address().is_v6() || switch_on(socket, IPPROTO_IPV6, IPV6_V6ONLY)) &&
+                         ::bind(socket.get(), at.data(), static_cast<socklen_t>(at.size())) == 0 &&
+                         ::listen(socket.get(), SOMAXCONN) == 0 &&
+                         (!first || switch_on(socket, SOL_SOCKET, SO_REUSEPORT)) &&
+                         ::getsockname(socket.get(), made.at.data(), &size) == 0;
+    if (!listens) {
+        return cannot(where.str(), {errno, boost::system::system_category()});
     }
-    if (!ec && !first) {
-        made.set_option(reuse_port(true), ec);
-    }
-    if (!ec && at.address().is_v6()) {
-        made.set_option(net::asio::ip::v6_only(true), ec);
-    }
-    if (!ec) {
-        made.bind(at, ec);
-    }
-    if (!ec) {
-        made.listen(net::asio::socket_base::max_listen_connections, ec);
-    }
-    if (!ec && first) {
-        made.set_option(reuse_port(true), ec);
-    }
-    if (ec) {
-        return cannot(where, ec);
-    }
+    made.at.resize(size);
     return made;
 }
 
 // From now on the kernel drops SYNs to this listener, while handshakes that have begun are finished: a filter
 // of four instructions over the TCP header. Who tries meanwhile tries again a second later, and is refused.
-bool hear_no_new(net::tcp_acceptor& on)
+bool hear_no_new(const net::descriptor& on)
 {
     static constexpr std::uint16_t flags_at = 13; // of the TCP header
     static constexpr std::uint32_t syn = 0x02;
@@ -83,12 +82,12 @@ bool hear_no_new(net::tcp_acceptor& on)
         {BPF_RET | BPF_K, 0, 0, everything},
     }};
     const sock_fprog program{.len = code.size(), .filter = code.data()};
-    return ::setsockopt(on.native_handle(), SOL_SOCKET, SO_ATTACH_FILTER, &program, sizeof program) == 0;
+    return ::setsockopt(on.get(), SOL_SOCKET, SO_ATTACH_FILTER, &program, sizeof program) == 0;
 }
 
 } // namespace
 
-result<net::tcp_acceptor> bind_first(net::loop& on, const config::address& at)
+result<bound> bind_first(const config::address& at)
 {
     net::error_code ec;
     const std::string host = at.host == "localhost" ? "127.0.0.1" : at.host.empty() ? "0.0.0.0" : at.host;
@@ -96,71 +95,102 @@ result<net::tcp_acceptor> bind_first(net::loop& on, const config::address& at)
     if (ec) {
         return cannot(at.host + ":" + std::to_string(at.port), ec);
     }
-    return open(on, {address, at.port}, true);
+    return open({address, at.port}, true);
 }
 
-result<net::tcp_acceptor> bind_next(net::loop& on, const net::tcp::endpoint& at)
+result<bound> bind_next(const net::tcp::endpoint& at)
 {
-    return open(on, at, false);
+    return open(at, false);
 }
 
-listener::listener(dispatch::core& here, net::tcp_acceptor acceptor, std::size_t position)
-    : here_(here), acceptor_(std::move(acceptor)), retry_(here.loop.io), position_(position)
+listener::listener(dispatch::core& here, net::descriptor socket, std::size_t position)
+    : here_(here), socket_(std::move(socket)), retry_(here.loop.deadlines, this, &listener::pause_over),
+      position_(position)
 {
-    acceptor_.non_blocking(true);
+}
+
+listener::~listener()
+{
+    here_.loop.forget(*this);
 }
 
 void listener::start()
 {
-    accept();
+    if (const net::error_code ec = here_.loop.watch(socket_.get(), *this, EPOLLIN)) {
+        telemetry::log(telemetry::level::error, "cannot wait for connections", {{"why", ec.message()}});
+    }
+}
+
+void listener::ready(std::uint32_t)
+{
+    take_some();
+}
+
+void listener::due()
+{
+    if (draining_) {
+        empty_queue();
+        close_acceptor();
+    } else {
+        take_some();
+    }
 }
 
 void listener::accept()
 {
-    if (accepting_ || draining_ || turned_away_ >= most_turned_away) {
-        return;
+    if (!draining_) {
+        here_.loop.soon(*this);
     }
-    accepting_ = true;
-    acceptor_.async_accept([this](net::error_code ec, net::tcp_socket socket) {
-        accepting_ = false;
-        if (!ec) {
+}
+
+void listener::take_some()
+{
+    for (int i = 0; i < most_at_once; ++i) {
+        if (paused_ || draining_ || turned_away_ >= most_turned_away) {
+            return;
+        }
+        net::descriptor socket(::accept4(socket_.get(), nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC));
+        if (socket.is_open()) {
             pause_ = {};
             if (std::exchange(told_, false)) {
                 telemetry::log(telemetry::level::info, "accepts connections again");
             }
             take(std::move(socket));
-            accept();
-            return;
+        } else if (errno == EAGAIN) {
+            return; // the loop tells when somebody knocks
+        } else if (errno != EINTR && errno != ECONNABORTED && errno != EPROTO) {
+            pause(errno);
         }
-        if (ec != net::asio::error::operation_aborted && !draining_) {
-            pause(ec);
-        }
-    });
+    }
+    accept();
 }
 
 // No descriptors, no memory: a pause, not a spin; idle upstream connections are given up first.
-void listener::pause(const net::error_code& why)
+void listener::pause(int why)
 {
     here_.pool.tick(net::never);
     if (const auto now = net::clock::now(); now >= tell_again_) {
         tell_again_ = now + std::chrono::seconds(10);
         told_ = true;
-        telemetry::log(telemetry::level::warning, "cannot accept, tries again", {{"why", why.message()}});
+        const net::error_code ec(why, boost::system::system_category());
+        telemetry::log(telemetry::level::warning, "cannot accept, tries again", {{"why", ec.message()}});
     }
     pause_ = std::clamp(2 * pause_, std::chrono::milliseconds(50), std::chrono::milliseconds(800));
-    retry_.expires_after(pause_);
-    retry_.async_wait([this](net::error_code stopped) {
-        if (!stopped) {
-            accept();
-        }
-    });
+    paused_ = true;
+    retry_.arm(net::clock::now() + pause_);
 }
 
-void listener::take(net::tcp_socket socket)
+void listener::pause_over(void* self)
 {
-    net::error_code ignored;
-    socket.set_option(net::tcp::no_delay(true), ignored);
-    socket.set_option(most_unsent(unsent_bytes), ignored);
+    auto& me = *static_cast<listener*>(self);
+    me.paused_ = false;
+    me.here_.loop.soon(me);
+}
+
+void listener::take(net::descriptor socket)
+{
+    switch_on(socket, IPPROTO_TCP, TCP_NODELAY);
+    ::setsockopt(socket.get(), IPPROTO_TCP, TCP_NOTSENT_LOWAT, &unsent_bytes, sizeof unsent_bytes);
     const bool admitted = here_.all.clients.take();
     ++open_;
     ++here_.metrics.connections_accepted;
@@ -224,12 +254,10 @@ void listener::drain(std::function<void()> done)
 {
     drained_ = std::move(done);
     draining_ = true;
-    net::error_code ignored;
-    acceptor_.cancel(ignored);
-    retry_.cancel();
+    retry_.disarm();
     // Whoever the kernel has told that it is connected is served: closing a listener resets those in its
     // queue, also one that got there a moment after the last accept().
-    const bool quiet = hear_no_new(acceptor_);
+    const bool quiet = hear_no_new(socket_);
     empty_queue();
     for (auto& each : sessions_) {
         each.end_when_idle();
@@ -238,22 +266,14 @@ void listener::drain(std::function<void()> done)
         close_acceptor();
         return;
     }
-    retry_.expires_after(handshakes);
-    retry_.async_wait([this](net::error_code stopped) {
-        if (!stopped) {
-            empty_queue();
-            close_acceptor();
-        }
-    });
+    retry_.arm(net::clock::now() + handshakes);
 }
 
 void listener::empty_queue()
 {
-    net::error_code ec;
-    while (acceptor_.is_open()) {
-        net::tcp_socket socket(here_.loop.io);
-        acceptor_.accept(socket, ec);
-        if (ec) {
+    while (socket_.is_open()) {
+        net::descriptor socket(::accept4(socket_.get(), nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC));
+        if (!socket.is_open()) {
             return;
         }
         take(std::move(socket));
@@ -262,21 +282,23 @@ void listener::empty_queue()
 
 void listener::close_acceptor()
 {
-    net::error_code ignored;
-    acceptor_.close(ignored);
+    if (socket_.is_open()) {
+        here_.loop.unwatch(socket_.get());
+        socket_.reset();
+    }
     tell_if_drained();
 }
 
 void listener::tell_if_drained()
 {
-    if (open_ == 0 && !acceptor_.is_open() && drained_) {
+    if (open_ == 0 && !socket_.is_open() && drained_) {
         std::exchange(drained_, nullptr)();
     }
 }
 
 void listener::abort()
 {
-    retry_.cancel();
+    retry_.disarm();
     empty_queue();
     close_acceptor();
     for (auto& each : sessions_) {

@@ -7,6 +7,8 @@
 #include "dispatch/core.hpp"
 #include "ingress/session.hpp"
 #include "net/asio.hpp"
+#include "net/descriptor.hpp"
+#include "net/loop.hpp"
 
 #include <chrono>
 #include <cstddef>
@@ -15,17 +17,25 @@
 
 namespace gw::runtime {
 
-// Binds and listens. The first acceptor of an address takes it alone, so a second instance is refused, and
-// then lets the acceptors of the other cores join (SO_REUSEPORT).
+struct bound
+{
+    net::descriptor socket; // listens; does not block
+    net::tcp::endpoint at;
+};
+// Binds and listens. The first socket of an address takes it alone, so a second instance is refused, and then
+// lets those of the other cores join (SO_REUSEPORT).
 //   port      0 picks a free one
 //   errors    internal; text names the address and the reason
-[[nodiscard]] result<net::tcp_acceptor> bind_first(net::loop& on, const config::address& at);
-[[nodiscard]] result<net::tcp_acceptor> bind_next(net::loop& on, const net::tcp::endpoint& at);
+[[nodiscard]] result<bound> bind_first(const config::address& at);
+[[nodiscard]] result<bound> bind_next(const net::tcp::endpoint& at);
 
-class listener
+class listener final : private net::watched
 {
 public:
-    listener(dispatch::core& here, net::tcp_acceptor acceptor, std::size_t position);
+    listener(dispatch::core& here, net::descriptor socket, std::size_t position);
+    ~listener();
+    listener(const listener&) = delete;
+    listener& operator=(const listener&) = delete;
 
     void start();
     // Takes no new connection, accepts what is queued or half open already, then closes; sessions end when
@@ -35,25 +45,29 @@ public:
     [[nodiscard]] std::size_t open() const { return open_; }
 
 private:
-    void accept();
-    void take(net::tcp_socket socket);
+    void ready(std::uint32_t events) override;
+    void due() override;
+    void accept(); // soon, if it may
+    void take_some();
+    void take(net::descriptor socket);
     [[nodiscard]] net::task<void> serve_one(std::unique_ptr<ingress::session> one, bool admitted);
     void ended(bool admitted);
-    void pause(const net::error_code& why);
+    void pause(int why);
+    static void pause_over(void* self);
     void empty_queue();
     void close_acceptor();
     void tell_if_drained();
 
     dispatch::core& here_;
-    net::tcp_acceptor acceptor_;
-    net::timer retry_;
+    net::descriptor socket_;
+    net::deadline retry_;
     std::size_t position_; // in the settings' listen list: its TLS context
     std::size_t open_ = 0;
     std::size_t turned_away_ = 0; // of them: those that are told to go
     std::chrono::milliseconds pause_{};
     net::time_point tell_again_{}; // not each time
     bool told_ = false;
-    bool accepting_ = false;
+    bool paused_ = false;
     bool draining_ = false;
     ingress::session_list sessions_;
     std::function<void()> drained_;

@@ -11,6 +11,7 @@
 #include "telemetry/log.hpp"
 #include "wire/json_text.hpp"
 
+#include <boost/asio/executor_work_guard.hpp>
 #include <boost/asio/signal_set.hpp>
 
 #include <algorithm>
@@ -85,7 +86,7 @@ public:
               .version = how_.version,
               .hub = &hub_
           },
-          signals_(control_.io), drain_limit_(control_.io), started_(std::chrono::steady_clock::now())
+          signals_(control_), drain_limit_(control_), started_(std::chrono::steady_clock::now())
     {
     }
 
@@ -132,7 +133,8 @@ private:
     upstream::lookup hub_; // its thread posts to the units' loops
     dispatch::process shared_;
 
-    net::loop control_;
+    net::asio::io_context control_{1};
+    net::asio::executor_work_guard<net::executor> control_stays_{control_.get_executor()};
     std::unique_ptr<admin> admin_;
     std::string admin_at_;
     net::asio::basic_signal_set<net::executor> signals_;
@@ -210,26 +212,24 @@ result<void> runtime::parts::bind()
         net::tcp::endpoint at;
         for (std::size_t k = 0; k < units_.size(); ++k) {
             auto& core = units_[k]->core;
-            auto acceptor = k == 0 ? bind_first(core.loop, where.at) : bind_next(core.loop, at);
-            if (!acceptor) {
-                return fail(acceptor);
+            auto made = k == 0 ? bind_first(where.at) : bind_next(at);
+            if (!made) {
+                return fail(made);
             }
-            if (k == 0) {
-                at = acceptor->local_endpoint();
-            }
-            units_[k]->listeners.push_back(std::make_unique<listener>(core, std::move(*acceptor), i));
+            at = made->at;
+            units_[k]->listeners.push_back(std::make_unique<listener>(core, std::move(made->socket), i));
         }
         listening += listening.empty() ? "" : ", ";
         listening += url_of(where.certificate.empty() ? "http" : "https", where.at.host, at.port());
     }
 
-    auto acceptor = bind_first(control_, settings_->admin);
-    if (!acceptor) {
-        return fail(acceptor);
+    auto made = bind_first(settings_->admin);
+    if (!made) {
+        return fail(made);
     }
-    admin_at_ = url_of("http", settings_->admin.host, acceptor->local_endpoint().port());
+    admin_at_ = url_of("http", settings_->admin.host, made->at.port());
     admin_ = std::make_unique<admin>(
-        std::move(*acceptor),
+        net::tcp_acceptor(control_, made->at.protocol(), made->socket.release()),
         admin_answers{
             .ready = [this] { return !draining_; },
             .metrics = [this] { return metrics(); },
@@ -284,7 +284,7 @@ void runtime::parts::start()
     }
     admin_->start();
     if (!how_.config.empty()) {
-        watch_ = std::make_unique<file_watch>(control_.io, [this] { (void)reload("a changed file"); });
+        watch_ = std::make_unique<file_watch>(control_, [this] { (void)reload("a changed file"); });
         watch_->files(watched_files(how_.config, *settings_));
     }
 }
@@ -419,7 +419,7 @@ void runtime::parts::close_listeners()
             for (auto& one : mine.listeners) {
                 one->drain([this, &mine] {
                     if (--mine.draining == 0) {
-                        control_.post([this] {
+                        net::asio::post(control_, [this] {
                             if (--cores_draining_ == 0) {
                                 control_.stop();
                             }
@@ -495,7 +495,7 @@ void runtime::parts::stop_workers()
     over_ = true;
     watch_.reset();
     drain_limit_.cancel();
-    control_.io.restart(); // before anything can stop it
+    control_.restart(); // before anything can stop it
     std::thread waits([this] {
         workers_.stop();
         control_.stop();

@@ -313,7 +313,7 @@ net::task<result<std::string_view>> exchange::next()
             co_return std::unexpected(*upload_failed_); // the request will never be whole
         }
         over_->wire.read_until(silence());
-        const net::error_code ec = co_await over_->in.more(net::reader::first_size);
+        const net::error_code ec = co_await over_->in.more();
         if (ec == net::asio::error::eof && head_.body == wire::framing::until_close && !stop_.fired()) {
             complete_ = true;
             continue;

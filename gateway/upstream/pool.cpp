@@ -219,7 +219,7 @@ net::task<result<lease>> pool::connect(const peer& to, net::time_point until, ne
     bool slow = false; // the last one that was tried
     for (std::size_t i = 0; i < found->size(); ++i) {
         const auto& address = (*found)[i];
-        auto it = std::make_unique<connection>(on_, net::tcp_socket(on_.io));
+        auto it = std::make_unique<connection>(on_);
         it->idle_limit = to.idle;
         it->key = to.key;
         it->base = to.base;

@@ -22,7 +22,7 @@ namespace gw::upstream {
 
 struct connection
 {
-    connection(net::loop& on, net::tcp_socket socket) : wire(on, std::move(socket)), in(wire) {}
+    explicit connection(net::loop& on) : wire(on), in(wire) {}
     net::stream wire;
     net::reader in;
     std::string key;  // of the peer it leads to

@@ -345,10 +345,9 @@ public:
         : settings_(*config::load_text(
               policy, "policy.yaml", [](std::string_view) -> std::optional<std::string> { return {}; }
           )),
-          acceptor_(*runtime::bind_first(loop_, {.host = "127.0.0.1", .port = 0})),
-          port_(acceptor_.local_endpoint().port()),
+          bound_(*runtime::bind_first({.host = "127.0.0.1", .port = 0})), port_(bound_.at.port()),
           admin_(
-              std::move(acceptor_),
+              net::tcp_acceptor(loop_, bound_.at.protocol(), bound_.socket.release()),
               {.ready = [] { return true; },
                .metrics = [] { return std::string("metrics\n"); },
                .workers = [] { return std::string("{}"); },
@@ -361,7 +360,7 @@ public:
     }
     ~admin_listener()
     {
-        loop_.post([this] { loop_.stop(); });
+        loop_.stop();
         thread_.join();
     }
     admin_listener(const admin_listener&) = delete;
@@ -376,8 +375,8 @@ public:
 
 private:
     std::shared_ptr<const config::settings> settings_;
-    net::loop loop_;
-    net::tcp_acceptor acceptor_;
+    net::asio::io_context loop_{1};
+    runtime::bound bound_;
     std::uint16_t port_;
     runtime::admin admin_;
     std::thread thread_;

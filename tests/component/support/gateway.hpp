@@ -164,12 +164,10 @@ public:
         for (unsigned i = 0; i < threads; ++i) {
             auto& one = units_.emplace_back(std::make_unique<unit>(shared_));
             one->core.now = *snapshot;
-            auto acceptor =
-                i == 0
-                    ? runtime::bind_first(one->core.loop, {.host = "127.0.0.1", .port = 0})
-                    : runtime::bind_next(one->core.loop, {net::asio::ip::make_address("127.0.0.1"), port_});
-            port_ = acceptor->local_endpoint().port();
-            one->in = std::make_unique<runtime::listener>(one->core, std::move(*acceptor), 0);
+            auto bound = i == 0 ? runtime::bind_first({.host = "127.0.0.1", .port = 0})
+                                : runtime::bind_next({net::asio::ip::make_address("127.0.0.1"), port_});
+            port_ = bound->at.port();
+            one->in = std::make_unique<runtime::listener>(one->core, std::move(bound->socket), 0);
         }
         for (auto& each : units_) {
             each->core.loop.each_tick([&core = each->core](net::time_point now) { core.pool.tick(now); });
