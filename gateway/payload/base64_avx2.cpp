@@ -11,22 +11,26 @@ namespace {
 
 constexpr std::size_t group = 8; // triples, or quads, of one register
 
-FOURWAYS_AVX2 inline __m128i half(const std::uint8_t* from)
+FOURWAYS_AVX2 inline __m128i sixteen(const char (&table)[17])
 {
-    return _mm_loadu_si128(reinterpret_cast<const __m128i*>(from)); // NOLINT: the intrinsic's way
+    return _mm_loadu_si128(reinterpret_cast<const __m128i*>(table)); // NOLINT: the intrinsic's way
 }
 
 // A table of sixteen bytes, once for each half: shuffles look a byte up within its own half.
 FOURWAYS_AVX2 inline __m256i twice(const char (&table)[17])
 {
-    return _mm256_broadcastsi128_si256(half(reinterpret_cast<const std::uint8_t*>(table))); // NOLINT: bytes
+    return _mm256_broadcastsi128_si256(sixteen(table));
 }
 
-FOURWAYS_AVX2 inline __m256i encode_register(const std::uint8_t* in)
+// Twelve bytes from the fifth on in the lower half, the next twelve in the upper one.
+FOURWAYS_AVX2 inline __m256i encode_register(__m256i around)
 {
-    // Twelve bytes into each half, every triple spread over four bytes: 1 0 2 1.
-    const __m256i spread = twice("\1\0\2\1\4\3\5\4\7\6\x8\7\xa\x9\xb\xa");
-    const __m256i bytes = _mm256_shuffle_epi8(_mm256_set_m128i(half(in + 12), half(in)), spread);
+    // Every triple spread over four bytes: 1 0 2 1.
+    const __m256i spread = _mm256_set_m128i(
+        sixteen("\1\0\2\1\4\3\5\4\7\6\x8\7\xa\x9\xb\xa"),
+        sixteen("\5\4\6\5\x8\7\x9\x8\xb\xa\xc\xb\xe\xd\xf\xe")
+    );
+    const __m256i bytes = _mm256_shuffle_epi8(around, spread);
 
     // Six bits to a byte: the odd ones move right, the even ones left, by multiplications.
     const __m256i right = _mm256_mulhi_epu16(
@@ -37,24 +41,35 @@ FOURWAYS_AVX2 inline __m256i encode_register(const std::uint8_t* in)
     );
     const __m256i sixes = _mm256_or_si256(right, left);
 
-    // What is added to a value for its letter, by range: 0 for a-z ('a' - 26), 1 to 10 for the digits
-    // ('0' - 52), 11 and 12 for + and / ('+' - 62, '/' - 63), 13 for A-Z ('A').
-    const __m256i offsets = twice("\x47\xfc\xfc\xfc\xfc\xfc\xfc\xfc\xfc\xfc\xfc\xed\xf0\x41\0\0");
-    const __m256i upper =
-        _mm256_and_si256(_mm256_cmpgt_epi8(_mm256_set1_epi8(26), sixes), _mm256_set1_epi8(13));
-    const __m256i range = _mm256_or_si256(_mm256_subs_epu8(sixes, _mm256_set1_epi8(51)), upper);
+    // What is added to a value for its letter, by range: 0 for A-Z ('A'), 1 for a-z ('a' - 26), 2 to 11 for
+    // the digits ('0' - 52), 12 and 13 for + and / ('+' - 62, '/' - 63).
+    const __m256i offsets = twice("\x41\x47\xfc\xfc\xfc\xfc\xfc\xfc\xfc\xfc\xfc\xfc\xed\xf0\0\0");
+    const __m256i not_upper = _mm256_cmpgt_epi8(sixes, _mm256_set1_epi8(25)); // -1
+    const __m256i range = _mm256_sub_epi8(_mm256_subs_epu8(sixes, _mm256_set1_epi8(51)), not_upper);
     return _mm256_add_epi8(sixes, _mm256_shuffle_epi8(offsets, range));
 }
 
 FOURWAYS_AVX2 void encode_avx2(const std::uint8_t* in, std::size_t triples, char* out)
 {
-    // Two loads of sixteen bytes for twelve each: four more than are used.
-    for (; triples >= group + 2; triples -= group) {
-        _mm256_storeu_si256(
-            reinterpret_cast<__m256i*>(out), encode_register(in)
-        ); // NOLINT: the intrinsic's way
-        in += 3 * group;
-        out += 4 * group;
+    // A load begins four bytes early, so the first two triples go another way; and as many more as it takes
+    // for stores that cross no line of the cache, where the text can begin so.
+    if (triples >= 4 * group) {
+        const std::size_t ahead = (-reinterpret_cast<std::uintptr_t>(out)) % 32;
+        const std::size_t first = 2 + (ahead % 4 == 0 ? (ahead / 4 + 6) % 8 : 0);
+        portable_kernel().encode_blocks(in, first, out);
+        in += 3 * first;
+        out += 4 * first;
+        triples -= first;
+        // It ends four bytes behind the last that is used.
+#pragma clang loop unroll_count(4)
+        for (; triples >= group + 2; triples -= group) {
+            const auto* from = reinterpret_cast<const __m256i*>(in - 4); // NOLINT: the intrinsic's way
+            _mm256_storeu_si256(
+                reinterpret_cast<__m256i*>(out), encode_register(_mm256_loadu_si256(from))
+            ); // NOLINT: the same
+            in += 3 * group;
+            out += 4 * group;
+        }
     }
     portable_kernel().encode_blocks(in, triples, out);
 }
