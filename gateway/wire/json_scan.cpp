@@ -1,4 +1,4 @@
-// Between strings: brackets, keys, words and numbers, and what is noted on the way.
+// Between strings: brackets and keys, and what is noted on the way.
 #include "wire/json_scan.hpp"
 
 #include "wire/bytes.hpp"
@@ -241,90 +241,6 @@ bool json_scanner::scan_whole_string(cursor& at)
     const std::uint64_t where = at.offset();
     ++at.at;
     return end_string(where);
-}
-
-bool json_scanner::scan_literal(cursor& at)
-{
-    const char* const stop = at.up_to(limits_.plain_bytes + long_raw_);
-    while (at.at != stop) {
-        if (*at.at != literal_rest_.front()) {
-            return unexpected_byte(at.offset(), *at.at);
-        }
-        ++at.at;
-        literal_rest_.remove_prefix(1);
-        if (literal_rest_.empty()) {
-            end_value(at.offset());
-            return true;
-        }
-    }
-    return true;
-}
-
-// RFC 8259 section 6. The byte behind a number is not consumed.
-bool json_scanner::scan_number(cursor& at)
-{
-    const char* const stop = at.up_to(limits_.plain_bytes + long_raw_);
-    for (; at.at != stop; ++at.at) {
-        const char c = *at.at;
-        const bool exponent = c == 'e' || c == 'E';
-        switch (state_) {
-        case state::number_minus:
-            if (!is_digit(c)) {
-                return unexpected_byte(at.offset(), c);
-            }
-            state_ = c == '0' ? state::number_zero : state::number_int;
-            continue;
-        case state::number_int:
-            if (is_digit(c)) {
-                continue;
-            }
-            [[fallthrough]];
-        case state::number_zero:
-            if (c == '.') {
-                state_ = state::number_dot;
-                continue;
-            }
-            if (exponent) {
-                state_ = state::number_e;
-                continue;
-            }
-            break;
-        case state::number_dot:
-        case state::number_frac:
-            if (is_digit(c)) {
-                state_ = state::number_frac;
-                continue;
-            }
-            if (state_ == state::number_dot) {
-                return unexpected_byte(at.offset(), c);
-            }
-            if (exponent) {
-                state_ = state::number_e;
-                continue;
-            }
-            break;
-        case state::number_e:
-            if (c == '+' || c == '-') {
-                state_ = state::number_sign;
-                continue;
-            }
-            [[fallthrough]];
-        case state::number_sign:
-            if (!is_digit(c)) {
-                return unexpected_byte(at.offset(), c);
-            }
-            state_ = state::number_exp;
-            continue;
-        default: // number_exp
-            if (is_digit(c)) {
-                continue;
-            }
-            break;
-        }
-        end_value(at.offset());
-        return true;
-    }
-    return true;
 }
 
 bool json_scanner::count_token(std::uint64_t where)
