@@ -31,7 +31,7 @@ public:
 
     // What the Hub says of a model: at once when it is known, else after one look-up, for which a request
     // waits at most 5 s. Never null; whatever goes wrong is an answer `away`.
-    //   requires  the grammar of Hub ids was checked; called on the thread of `on`
+    //   requires  the grammar of Hub ids was checked; called on the thread of `on`, which outlives this
     [[nodiscard]] net::task<std::shared_ptr<const hub_answer>>
     ask(net::loop& on, std::string model, net::interrupt& stop);
 
