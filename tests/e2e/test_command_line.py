@@ -34,7 +34,7 @@ def test_check_of_a_good_file():
     assert "router" in done.stdout, "it says what is off"
 
 
-@pytest.mark.parametrize("name", ["failover", "local"])
+@pytest.mark.parametrize("name", ["auto", "failover", "local"])
 def test_check_of_the_examples(name):
     done = fourways(
         "check", f"config/examples/{name}.yaml", cwd=TOP, env={"HF_TOKEN": "hf_canary_check_0123456789", "VIT_URL": "https://a.example"}
