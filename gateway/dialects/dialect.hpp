@@ -48,6 +48,7 @@ struct rendering
     enum class how : std::uint8_t {
         as_is,       // bytes or JSON untouched
         base64_json, // bytes as {"base64":"...","media_type":"..."}: `before`, base64 of the bytes, `after`
+        reworded,    // a complete JSON answer in another shape: answer_of()
         events,      // an event stream untouched
         chunked_events, // a complete JSON chat answer for a client that asked for a stream:
                         // events_from_answer()
@@ -76,6 +77,9 @@ public:
     enum class answer_is : std::uint8_t { json, bytes, events };
     [[nodiscard]] virtual result<rendering>
     render(const request& asked, answer_is kind, std::string_view media_type) const = 0;
+
+    // A complete canonical answer in the shape that this client accepts.
+    [[nodiscard]] virtual std::string answer_of(const request& asked, std::string json) const = 0;
 
     // A complete JSON answer rendered as the event stream the client asked for, `[DONE]` included.
     [[nodiscard]] virtual std::string

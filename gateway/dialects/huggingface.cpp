@@ -4,6 +4,7 @@
 #include "dialects/answers.hpp"
 #include "dialects/errors.hpp"
 #include "dialects/reading.hpp"
+#include "dialects/reword.hpp"
 #include "dialects/tongues.hpp"
 
 #include "wire/json_text.hpp"
@@ -99,7 +100,19 @@ public:
 
     result<rendering> render(const request& asked, answer_is kind, std::string_view media_type) const override
     {
-        return is_chat(asked.at) ? render_chat(asked, kind, media_type) : render_any(asked, kind, media_type);
+        if (is_chat(asked.at)) {
+            return render_chat(asked, kind, media_type);
+        }
+        auto shape = render_any(asked, kind, media_type);
+        if (shape && kind == answer_is::json && shape->as == rendering::how::as_is && rewords(asked)) {
+            shape->as = rendering::how::reworded;
+        }
+        return shape;
+    }
+
+    std::string answer_of(const request& asked, std::string json) const override
+    {
+        return reworded(asked, std::move(json));
     }
 
     std::string events_from_answer(const request& asked, std::string_view json) const override

@@ -34,6 +34,10 @@ net::task<result<void>> request_run::pump(adapters::answer_head answer)
         auto sent = co_await pump_as_events();
         co_return sent;
     }
+    if (shape->as == dialects::rendering::how::reworded) {
+        auto sent = co_await pump_reworded();
+        co_return sent;
+    }
     if (!committed_) {
         reply_head head = head_of(200, shape->content_type);
         head.event_stream = shape->as == dialects::rendering::how::events;
@@ -123,7 +127,8 @@ net::task<result<void>> request_run::pump_base64(const dialects::rendering& shap
     }
 }
 
-net::task<result<void>> request_run::pump_as_events()
+// The whole of a JSON answer.
+net::task<result<std::string>> request_run::collect()
 {
     std::string json;
     while (true) {
@@ -143,8 +148,32 @@ net::task<result<void>> request_run::pump_as_events()
             });
         }
     }
+    co_return json;
+}
+
+net::task<result<void>> request_run::pump_reworded()
+{
+    auto json = co_await collect();
+    if (!json) {
+        co_return fail(json);
+    }
+    const std::string answer = tongue().answer_of(asked_, std::move(*json));
+    reply_head head = head_of(200, "application/json");
+    head.length = answer.size();
+    head.as = body_length::sized;
+    out_.begin(head);
+    auto sent = co_await out_.finish(answer);
+    co_return sent;
+}
+
+net::task<result<void>> request_run::pump_as_events()
+{
+    auto json = co_await collect();
+    if (!json) {
+        co_return fail(json);
+    }
     commit_stream();
-    std::string events = tongue().events_from_answer(asked_, json);
+    std::string events = tongue().events_from_answer(asked_, *json);
     if (committed_) {
         tell_route(events, true);
     }

@@ -45,6 +45,8 @@ private:
     [[nodiscard]] net::task<result<void>> pump_as_is();
     [[nodiscard]] net::task<result<void>> pump_base64(const dialects::rendering& shape);
     [[nodiscard]] net::task<result<void>> pump_as_events();
+    [[nodiscard]] net::task<result<void>> pump_reworded();
+    [[nodiscard]] net::task<result<std::string>> collect();
     [[nodiscard]] net::task<void> keep_waiting(); // `: waiting` to a streaming client while nothing comes
     [[nodiscard]] net::task<void> stop_waiting();
     void commit_stream();

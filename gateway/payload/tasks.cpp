@@ -157,6 +157,7 @@ constexpr std::array table{
         .shape = shape::text_list,
         .answer_key = "generated_text",
         .payload_key = "image",
+        .alone_for_js = true,
     },
     task_info{
         .name = "image-to-video",

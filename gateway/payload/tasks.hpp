@@ -61,6 +61,8 @@ struct task_info
     bool pipeline_path = false;
     // Hugging Face's own clients want the canonical list inside one more list.
     bool nested_for_hf = false;
+    // @huggingface/inference wants the only element of the canonical list alone.
+    bool alone_for_js = false;
 
     [[nodiscard]] bool binary_input() const { return is_binary(input); }
     [[nodiscard]] bool binary_output() const { return shape == answer_shape::bytes; }

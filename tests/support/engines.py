@@ -11,7 +11,7 @@ import json
 import re
 
 from processes import TOP
-from stubs import Reply, Ruled, bad_token, chat_reply, event, fingerprint, picture_of, streamed, usage_of
+from stubs import Reply, Ruled, Toolkit, bad_token, base64_of, chat_reply, event, fingerprint, picture_of, streamed, usage_of
 
 TRANSCRIPTS = TOP / "tests" / "data" / "transcripts"
 
@@ -261,3 +261,150 @@ class Providers(Ruled):
         reply = openai_reply(route, seen)
         reply.fields = {"x-inference-provider": provider}
         return reply
+
+
+# ---- pipelines: every task of hf-inference and of the inference toolkit ----
+
+TEXT = "My name is naïve and I live in Zürich 🙂"
+QUESTION = {"question": "who?", "context": "me and you"}
+SENTENCES = {"source_sentence": "one", "sentences": ["two", "three"]}
+RANKING = {"query": "drinks", "texts": ["tea", "a cat"]}
+TABLE = {"query": "how many?", "table": {"a": ["1", "2"]}}
+BOX = {"xmin": 1, "ymin": 2, "xmax": 3, "ymax": 4}
+MASK = base64.b64encode(picture_of("mask")).decode()
+
+
+def number(mark):
+    return int(mark[:6], 16) / 2**24
+
+
+def vector_of(mark):
+    return [byte / 256 for byte in bytes.fromhex(mark)[:4]]
+
+
+# task -> (the input of text and JSON tasks, None: a picture, "sound": a sound; the canonical answer for the input's SHA-256; how the toolkit
+# and how hf-inference word it, where they do otherwise)
+PIPELINES = {
+    "audio-classification": ("sound", lambda m: [{"label": m, "score": 0.5}], None, None),
+    "automatic-speech-recognition": ("sound", lambda m: {"text": m}, None, None),
+    "document-question-answering": ("asked", lambda m: [{"answer": m, "score": 0.5, "start": 0, "end": 1}], None, None),
+    "feature-extraction": (TEXT, lambda m: [[vector_of(m)]], None, None),
+    "fill-mask": ("a [MASK]", lambda m: [{"score": 0.5, "token": 7, "token_str": m, "sequence": m}], None, None),
+    "image-classification": (None, lambda m: [{"label": m, "score": 0.5}], None, None),
+    "image-segmentation": (
+        None,
+        lambda m: [{"label": m, "mask": MASK}],
+        lambda m: [{"score": None, "label": m, "mask": MASK}],
+        None,
+    ),
+    "image-to-text": (None, lambda m: [{"generated_text": m}], None, None),
+    "object-detection": (None, lambda m: [{"score": 0.5, "label": m, "box": BOX}], None, None),
+    "question-answering": (QUESTION, lambda m: {"score": 0.5, "start": 0, "end": 2, "answer": m}, None, None),
+    "sentence-similarity": (
+        SENTENCES,
+        lambda m: [number(m), 0.25],
+        lambda m: {"similarities": [number(m), 0.25]},
+        None,
+    ),
+    "summarization": (TEXT, lambda m: [{"summary_text": m}], None, None),
+    "table-question-answering": (TABLE, lambda m: {"answer": m, "coordinates": [[0, 0]], "cells": ["1"], "aggregator": "SUM"}, None, None),
+    "text-classification": (TEXT, lambda m: [{"label": m, "score": 0.5}], None, lambda m: [[{"label": m, "score": 0.5}]]),
+    "text-generation": (TEXT, lambda m: [{"generated_text": m}], None, None),
+    "text-ranking": (RANKING, lambda m: [{"index": 1, "score": 0.5, "text": m}, {"index": 0, "score": 0.25}], None, None),
+    "text-to-image": (TEXT, "picture", None, None),
+    "text-to-speech": (TEXT, "samples", None, None),
+    "token-classification": (TEXT, lambda m: [{"entity_group": m, "score": 0.5, "word": "x", "start": 0, "end": 1}], None, None),
+    "translation": (TEXT, lambda m: [{"translation_text": m}], None, None),
+    "visual-question-answering": ("asked", lambda m: [{"answer": m, "score": 0.5}], None, None),
+    "zero-shot-classification": (
+        TEXT,
+        lambda m: [{"label": m, "score": 0.75}, {"label": "b", "score": 0.25}],
+        lambda m: {"sequence": TEXT, "labels": [m, "b"], "scores": [0.75, 0.25]},
+        None,
+    ),
+    "zero-shot-image-classification": (None, lambda m: [{"label": m, "score": 0.5}], None, None),
+}
+
+
+def mark_of(task, inputs):
+    """The SHA-256 of an input as a pipeline got it: bytes, text, or an object's values."""
+    if isinstance(inputs, dict):
+        image = base64_of(inputs["image"]) if "image" in inputs else b""
+        rest = {name: value for name, value in inputs.items() if name != "image"}
+        return fingerprint(image + json.dumps(rest, sort_keys=True).encode())
+    if PIPELINES[task][0] in (None, "sound") and isinstance(inputs, str):
+        inputs = base64_of(inputs)
+        assert inputs is not None, "no base64"
+    return fingerprint(inputs)
+
+
+def canonical_of(task, mark):
+    return PIPELINES[task][1](mark)
+
+
+class HfInference(Ruled):
+    """hf-inference behind the router: /hf-inference/models/{task}/any, the model's namespace says the task."""
+
+    def usual(self, seen):
+        if seen.token is None:
+            return bad_token()
+        if seen.path == "/v1/chat/completions":
+            return chat_reply(seen.json)
+        task, pipeline = re.fullmatch(r"/hf-inference/models/([^/]+)/[^/]+(/pipeline/[^/]+)?", seen.path).groups()
+        assert (pipeline is not None) == (task in ("feature-extraction", "sentence-similarity")), seen.path
+        inputs, asked = seen.body, {}
+        if seen.body.startswith(b"{"):
+            asked = seen.json
+            inputs = asked["inputs"]
+            if task == "visual-question-answering" and isinstance(inputs, str):
+                inputs = {"image": inputs, "question": asked["question"]}
+        mark = mark_of(task, inputs)
+        if task == "text-to-image":
+            return Reply(picture_of(inputs), content_type="image/jpeg")
+        if task == "text-to-speech":
+            return Reply(sound_of(inputs), content_type="audio/flac")
+        _, canonical, _, own = PIPELINES[task]
+        return Reply((own or canonical)(mark))
+
+
+class Pipelines(Toolkit):
+    """The inference toolkit with the default handler of a task."""
+
+    def usual(self, seen):
+        kind, accept = seen.field("content-type"), seen.field("accept")
+        if seen.path != "/" or kind not in (*self.TYPES, *self.JSON) or accept not in ("application/json", *self.IMAGES):
+            return self.refuse(f'Content type "{kind}" not supported.')
+        inputs = seen.body
+        if kind in self.JSON:
+            asked = seen.json
+            inputs = asked["inputs"]
+            if PIPELINES[self.task][0] == "sound" and "parameters" not in asked:
+                return self.refuse(f"[Errno 36] File name too long: '{inputs}'")
+            if self.task.startswith("zero-shot") and not asked["parameters"]["candidate_labels"]:
+                return self.refuse("candidate_labels")
+            strange = set(asked) - {"inputs", "parameters"} - {"model", "task"}
+            assert not strange, f"keys that its handler does not read: {strange}"
+        mark = mark_of(self.task, inputs)
+        if self.task == "text-to-image":
+            return Reply(picture_of(inputs), content_type=accept)
+        if self.task == "text-to-speech":
+            return Reply({"audio": [[byte / 128 - 1 for byte in bytes.fromhex(mark)]], "sampling_rate": 16000})
+        _, canonical, own, _ = PIPELINES[self.task]
+        return Reply((own or canonical)(mark))
+
+
+class Templated(Ruled):
+    """A server of the operator's own: {"what": inputs, "how": parameters} -> {"out": the task's output}."""
+
+    def __init__(self, task):
+        self.task = task
+        super().__init__()
+
+    def usual(self, seen):
+        what = seen.json["what"]
+        mark = mark_of(self.task, what)
+        if self.task == "text-to-image":
+            return Reply({"out": base64.b64encode(picture_of(what)).decode()})
+        if self.task == "text-to-speech":
+            return Reply({"out": base64.b64encode(sound_of(what)).decode()})
+        return Reply({"out": canonical_of(self.task, mark), "took": 3})

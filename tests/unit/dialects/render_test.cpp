@@ -15,6 +15,8 @@ std::string_view name_of(how value)
         return "as_is";
     case how::base64_json:
         return "base64_json";
+    case how::reworded:
+        return "reworded";
     case how::events:
         return "events";
     case how::chunked_events:
