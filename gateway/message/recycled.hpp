@@ -13,7 +13,7 @@
 namespace gw::recycled_memory {
 
 inline constexpr std::size_t largest = 16 * 1024; // larger blocks come from the allocator
-inline constexpr std::size_t most_kept = 512 * 1024;
+inline constexpr std::size_t most_kept = 2 * 1024 * 1024;
 
 [[nodiscard]] void* take(std::size_t size);        // throws std::bad_alloc
 void give(void* block, std::size_t size) noexcept; // REQUIRES take(size) returned it

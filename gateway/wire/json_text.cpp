@@ -3,6 +3,7 @@
 #include "wire/bytes.hpp"
 
 #include <algorithm>
+#include <array>
 #include <cstdint>
 
 namespace gw::wire {
@@ -87,11 +88,14 @@ void append_hex_escape(std::string& out, unsigned value)
     }
 }
 
-bool needs_escape(char c)
-{
-    const auto byte = static_cast<unsigned char>(c);
-    return (byte < 0x20) | (byte >= 0x7f) | (byte == '"') | (byte == '\\');
-}
+// Plain ASCII but for quotes and backslashes, as most names are.
+constexpr auto needs_escape = [] {
+    std::array<bool, 256> made{};
+    for (unsigned c = 0; c < made.size(); ++c) {
+        made[c] = c < 0x20 || c >= 0x7f || c == '"' || c == '\\';
+    }
+    return made;
+}();
 
 } // namespace
 
@@ -149,8 +153,7 @@ std::optional<std::string> unescape_json_string(std::string_view inside_quotes)
 
 void append_json_string(std::string& out, std::string_view text)
 {
-    if (std::ranges::count_if(text, needs_escape) ==
-        0) { // no branch to a byte: the compiler makes it a vector's
+    if (std::ranges::none_of(text, [](char c) { return needs_escape[static_cast<unsigned char>(c)]; })) {
         out.push_back('"');
         out.append(text);
         out.push_back('"');
