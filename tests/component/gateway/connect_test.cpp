@@ -194,6 +194,7 @@ struct pair
 struct read_op : net::io_op
 {
     bool over = false;
+    bool stops = false; // the loop
     std::string bytes;
     explicit read_op(net::stream& from) : from_(from)
     {
@@ -201,6 +202,9 @@ struct read_op : net::io_op
             auto& me = static_cast<read_op&>(self);
             me.over = true;
             me.bytes.assign(me.from_.on().scratch(), self.n);
+            if (me.stops) {
+                me.from_.on().stop();
+            }
         };
     }
 
@@ -274,6 +278,73 @@ TEST(Limits, APeerThatTakesALittleAtATimeIsNotStalled)
     ) << ec.message()
       << " after " << taken << " bytes and "
       << std::chrono::duration_cast<std::chrono::milliseconds>(net::clock::now() - began).count() << " ms";
+}
+
+// ---- what lies behind the bytes ----
+
+// Runs the loop until the read is over, or for five seconds.
+void finish(pair& two, read_op& read)
+{
+    net::deadline limit(two.on.deadlines, &two.on, [](void* on) { static_cast<net::loop*>(on)->stop(); });
+    limit.arm(net::clock::now() + 5s);
+    read.stops = true;
+    two.on.run();
+}
+
+// A read that brings less than would have fitted is not followed by a try, so an end that was there before
+// the loop first looked must be known without one.
+TEST(Reads, AnEndBehindTheBytesIsSeen)
+{
+    pair two;
+    two.peer.send("hello");
+    ::shutdown(two.peer.get(), SHUT_WR);
+    read_op first(two.wire);
+    two.wire.start_read(1000, first);
+    finish(two, first);
+    EXPECT_EQ(first.bytes, "hello");
+    read_op second(two.wire);
+    two.wire.start_read(1000, second);
+    finish(two, second);
+    EXPECT_EQ(second.ec, net::asio::error::eof);
+}
+
+TEST(Reads, AResetBehindTheBytesIsSeen)
+{
+    pair two;
+    two.peer.send("hello");
+    const linger at_once{.l_onoff = 1, .l_linger = 0};
+    ::setsockopt(two.peer.get(), SOL_SOCKET, SO_LINGER, &at_once, sizeof at_once);
+    two.peer = socket_fd();
+    read_op first(two.wire);
+    two.wire.start_read(1000, first);
+    finish(two, first);
+    EXPECT_TRUE(first.over);
+    if (!first.ec) { // else the kernel dropped the bytes
+        read_op second(two.wire);
+        two.wire.start_read(1000, second);
+        finish(two, second);
+        EXPECT_TRUE(second.over && second.ec);
+    }
+}
+
+TEST(Reads, MoreThanWasAskedForIsReadOn)
+{
+    pair two;
+    two.peer.send("0123456789");
+    std::string all;
+    for (int i = 0; i < 3; ++i) {
+        read_op part(two.wire);
+        two.wire.start_read(4, part);
+        finish(two, part);
+        ASSERT_TRUE(part.over && !part.ec);
+        all += part.bytes + "|";
+    }
+    EXPECT_EQ(all, "0123|4567|89|");
+    read_op rest(two.wire);
+    two.wire.start_read(4, rest);
+    two.peer.send("later");
+    finish(two, rest);
+    EXPECT_EQ(rest.bytes, "late");
 }
 
 } // namespace
