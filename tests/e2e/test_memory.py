@@ -205,4 +205,4 @@ def test_idle_connections_give_their_buffers_back(start, tmp_path, secure):
             waves.append(wave([stack.enter_context(Peer(gateway.url, company)) for _ in range(count)]))  # they stay, and idle
         each = (waves[-1] - waves[0]) / (len(waves) - 1) / count
         print(f"{(waves[0] - idle) / count / KIB:.1f} KiB for each that is busy, {each / KIB:.1f} KiB for each that is idle afterwards")
-        assert SANITIZED or each < (112 if secure else 32) * KIB  # a buffer that stayed would be 64 KiB more
+        assert SANITIZED or each < (56 if secure else 32) * KIB  # a buffer that stayed would be 64 KiB more
