@@ -61,7 +61,9 @@ void loop::look(int timeout_ms)
     const int count =
         ::epoll_wait(epoll_.get(), events_.data(), static_cast<int>(events_.size()), timeout_ms);
     count_ = static_cast<std::size_t>(std::max(count, 0));
-    for (at_ = 0; at_ < count_; ++at_) {
+    at_ = 0;
+    run_theirs(); // before what it may have led to: settings that were swapped hold for the next connection
+    for (; at_ < count_; ++at_) {
         const epoll_event& each = events_[at_];
         current_ = static_cast<watched*>(each.data.ptr);
         if (current_ != nullptr) { // else: posted, or forgotten meanwhile
@@ -84,12 +86,20 @@ void loop::run_soon()
     current_ = nullptr;
 }
 
+void loop::run_theirs()
+{
+    std::vector<job> now;
+    {
+        const std::scoped_lock held(lock_);
+        now.swap(theirs_);
+    }
+    for (auto& each : now) {
+        each();
+    }
+}
+
 void loop::run_posted()
 {
-    if (const std::scoped_lock held(lock_); !theirs_.empty()) {
-        std::ranges::move(theirs_, std::back_inserter(mine_));
-        theirs_.clear();
-    }
     std::vector<job> now;
     now.swap(mine_);
     for (auto& each : now) {

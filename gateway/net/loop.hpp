@@ -61,7 +61,7 @@ public:
     void each_tick(std::function<void(time_point)> call) { ticks_.push_back(std::move(call)); }
 
     using job = std::move_only_function<void()>;
-    void post(job call); // from any thread; in order
+    void post(job call); // from any thread; in order, and before whatever happened behind it
     [[nodiscard]] loop& get_executor() { return *this; }
 
     // ---- descriptors ----
@@ -114,7 +114,8 @@ private:
 
     void look(int timeout_ms);
     void run_soon();
-    void run_posted();
+    void run_theirs(); // what other threads posted
+    void run_posted(); // what this one did
     void tick(time_point now);
     void wake();
 

@@ -11,6 +11,7 @@
 #include <gmock/gmock.h>
 
 #include <array>
+#include <unistd.h>
 
 namespace gw::test {
 namespace {
@@ -345,6 +346,33 @@ TEST(Reads, MoreThanWasAskedForIsReadOn)
     two.peer.send("later");
     finish(two, rest);
     EXPECT_EQ(rest.bytes, "late");
+}
+
+// Whoever changed the settings and then connects is served by the new ones.
+TEST(Loop, WhatWasPostedComesBeforeWhatHappenedBehindIt)
+{
+    struct recorder final : net::watched
+    {
+        explicit recorder(std::string& said) : to(said) {}
+        void ready(std::uint32_t) override { to += "ready "; }
+        void due() override {}
+        std::string& to;
+    };
+    net::loop on;
+    std::string said;
+    recorder reads(said);
+    std::array<int, 2> ends{};
+    ASSERT_EQ(::pipe(ends.data()), 0);
+    ASSERT_FALSE(on.watch(ends[0], reads, EPOLLIN));
+    on.post([&said] { said += "posted "; });
+    ASSERT_EQ(::write(ends[1], "x", 1), 1);
+    on.post([&on] { on.stop(); });
+    on.run();
+    EXPECT_EQ(said, "posted ready ");
+    on.forget(reads);
+    on.unwatch(ends[0]);
+    ::close(ends[0]);
+    ::close(ends[1]);
 }
 
 } // namespace
