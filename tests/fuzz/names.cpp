@@ -60,7 +60,15 @@ void check_path(const std::string& model, const config::upstream& router)
     asked.binary = payload{.where = {0, 1}, .size = 1};
     const adapters::target to{.to = &router, .with = router.tokens.front(), .model = model};
     const auto& adapter = adapters::adapter_for(router);
-    require(adapter.plan(asked, to).has_value(), "bytes can be sent");
+    const auto plan = adapter.plan(asked, to);
+    const std::size_t colon = model.rfind(':');
+    if (colon != std::string::npos && model.substr(colon + 1) != "hf-inference") {
+        require(
+            !plan && plan.error().what == code::unsupported, "what a provider calls the model is not known"
+        );
+        return;
+    }
+    require(plan.has_value(), "bytes can be sent");
     auto action = adapter.open(asked, to).value()->step(adapters::event::start{}, {}, {});
     const auto* sent = std::get_if<adapters::action::send>(&action);
     require(sent != nullptr, "it begins with a request");
