@@ -440,7 +440,7 @@ bool dispatched::all_buffered() const
 net::task<void> dispatched::room_in(payloads::replay& log)
 {
     while (!log.wants_more() && log.failed() == nullptr && !stop_.fired()) {
-        net::event room(here_.loop.get_executor());
+        net::event room(here_.loop);
         const net::interrupt::scope ends(stop_, [&room] { room.set(); });
         log.when_wants_more([&room] { room.set(); });
         co_await room.wait();

@@ -52,7 +52,7 @@ dispatched::~dispatched() = default;
 net::event& dispatched::wake()
 {
     if (!wake_) {
-        wake_ = std::make_shared<net::event>(here_.loop.get_executor());
+        wake_ = std::make_shared<net::event>(here_.loop);
     }
     return *wake_;
 }
@@ -221,7 +221,7 @@ net::task<std::optional<verdict>> dispatched::ready_worker()
     worker_ = workers.use(*target_.to, target_.model);
     if (!worker_) {
         // The start is shared by all who ask, and goes on when we move to the next candidate.
-        const auto done = std::make_shared<net::event>(here_.loop.get_executor());
+        const auto done = std::make_shared<net::event>(here_.loop);
         const auto got = std::make_shared<std::optional<result<workers::ready_worker>>>();
         workers.ensure(
             *target_.to,

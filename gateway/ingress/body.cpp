@@ -206,8 +206,8 @@ net::task<result<void>> body::begin(const wire::request_head& head, door at)
     log_ = std::make_unique<payloads::replay>(
         here_.all.store, [&loop = here_.loop](auto work) { loop.post(std::move(work)); }, std::move(*space)
     );
-    changed_ = std::make_unique<net::event>(here_.loop.get_executor());
-    waiters_ = std::make_unique<net::event>(here_.loop.get_executor());
+    changed_ = std::make_unique<net::event>(here_.loop);
+    waiters_ = std::make_unique<net::event>(here_.loop);
     in_.consume(at_);
     at_ = in_buffer_ = 0;
     receiving_ = true;

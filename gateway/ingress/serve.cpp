@@ -390,8 +390,8 @@ net::task<result<adapters::answer_head>> request_run::dispatch()
         };
     }
     if (asked_.stream) {
-        tick_ = std::make_unique<net::event>(here_.loop.get_executor());
-        waiting_ended_ = std::make_unique<net::event>(here_.loop.get_executor());
+        tick_ = std::make_unique<net::event>(here_.loop);
+        waiting_ended_ = std::make_unique<net::event>(here_.loop);
         waiting_ = true;
         net::spawn(keep_waiting(), [this](const std::exception_ptr&) {
             waiting_ = false;

@@ -62,7 +62,6 @@ public:
 
     using job = std::move_only_function<void()>;
     void post(job call); // from any thread; in order, and before whatever happened behind it
-    [[nodiscard]] loop& get_executor() { return *this; }
 
     // ---- descriptors ----
     [[nodiscard]] error_code watch(int fd, watched& who, std::uint32_t events);

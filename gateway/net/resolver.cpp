@@ -27,7 +27,7 @@ constexpr auto last_wait = std::chrono::seconds(1);
 // What a look-up hands back to the coroutine that waits for it. Shared, since either may go first.
 struct ticket
 {
-    explicit ticket(loop& on) : done(on.get_executor()) {}
+    explicit ticket(loop& on) : done(on) {}
     event done;
     std::optional<result<addresses>> got;
 };

@@ -22,8 +22,7 @@ net::time_point after(std::chrono::milliseconds limit)
 } // namespace
 
 exchange::exchange(lease over, net::interrupt& stop, exchange_limits limits)
-    : over_(std::move(over)), stop_(stop), limits_(limits), head_(over_->head),
-      upload_done_(over_->wire.on().get_executor())
+    : over_(std::move(over)), stop_(stop), limits_(limits), head_(over_->head), upload_done_(over_->wire.on())
 {
 }
 

@@ -23,7 +23,7 @@ constexpr std::size_t most_at_once = 8;
 // What a look-up hands back to the coroutine that waits for it. Shared, since either may go first.
 struct ticket
 {
-    explicit ticket(net::loop& on) : done(on.get_executor()) {}
+    explicit ticket(net::loop& on) : done(on) {}
     net::event done;
     std::shared_ptr<const hub_answer> got;
 };

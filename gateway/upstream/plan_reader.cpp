@@ -6,8 +6,7 @@
 namespace gw::upstream {
 
 plan_reader::plan_reader(net::loop& on, body_plan plan, source from, net::interrupt& stop, std::string before)
-    : plan_(std::move(plan)), from_(from), stop_(stop), progress_(on.get_executor()),
-      pending_(std::move(before))
+    : plan_(std::move(plan)), from_(from), stop_(stop), progress_(on), pending_(std::move(before))
 {
 }
 

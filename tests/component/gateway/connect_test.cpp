@@ -348,6 +348,24 @@ TEST(Reads, MoreThanWasAskedForIsReadOn)
     EXPECT_EQ(rest.bytes, "late");
 }
 
+// Two messages that came together are both worked on before either is written.
+TEST(Loop, WhatIsReadyTogetherIsWorkedOnBeforeAnyOfItGoesOn)
+{
+    net::loop on;
+    std::vector<std::string> done;
+    const auto message = [&](std::string which) -> net::task<void> {
+        done.push_back("work " + which);
+        co_await on.turn();
+        done.push_back("write " + which);
+    };
+    for (const char* each : {"a", "b"}) {
+        on.post([&, each] { net::spawn(message(each), [](const std::exception_ptr&) {}); });
+    }
+    on.post([&] { on.post([&] { on.stop(); }); }); // behind the writes
+    on.run();
+    EXPECT_THAT(done, ElementsAre("work a", "work b", "write a", "write b"));
+}
+
 // Whoever changed the settings and then connects is served by the new ones.
 TEST(Loop, WhatWasPostedComesBeforeWhatHappenedBehindIt)
 {

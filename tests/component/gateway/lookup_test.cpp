@@ -1,5 +1,5 @@
 // Look-ups at the Hub: one for many cores that ask, where a name may lead, and an exit that no Hub holds.
-#include "net/loop.hpp"
+#include "support/core_thread.hpp"
 #include "support/scripted_upstream.hpp"
 #include "upstream/lookup.hpp"
 
@@ -26,39 +26,29 @@ constexpr auto soon = 30s; // machines that compile beside it are slow
 class asker
 {
 public:
-    asker() : thread_([this] { loop_.run(); }) {}
-    ~asker()
-    {
-        loop_.stop();
-        thread_.join();
-    }
-    asker(const asker&) = delete;
-    asker& operator=(const asker&) = delete;
-
     std::future<told> ask(lookup& hub, const std::string& model)
     {
         auto promise = std::make_shared<std::promise<told>>();
         auto later = promise->get_future();
-        loop_.post([this, promise, &hub, model] {
+        core_.loop.post([this, promise, &hub, model] {
             net::spawn(run(hub, model, promise), [](const std::exception_ptr&) {});
         });
         return later;
     }
     void leave()
     {
-        loop_.post([this] { stop_.fire(code::client_gone); });
+        core_.loop.post([this] { stop_.fire(code::client_gone); });
     }
 
 private:
     net::task<void> run(lookup& hub, std::string model, std::shared_ptr<std::promise<told>> promise)
     {
-        auto got = co_await hub.ask(loop_, std::move(model), stop_);
+        auto got = co_await hub.ask(core_.loop, std::move(model), stop_);
         promise->set_value(std::move(got));
     }
 
     net::interrupt stop_;
-    net::loop loop_;
-    std::thread thread_;
+    test::core_thread core_;
 };
 
 config::hub hub_at(const scripted_upstream& up)

@@ -1,6 +1,6 @@
 // Names: one look-up for many who ask, and an exit that no name server holds.
-#include "net/loop.hpp"
 #include "net/resolver.hpp"
+#include "support/core_thread.hpp"
 
 #include <gtest/gtest.h>
 
@@ -19,38 +19,28 @@ using namespace std::chrono_literals;
 class asker
 {
 public:
-    asker() : thread_([this] { loop_.run(); }) {}
-    ~asker()
-    {
-        loop_.stop();
-        thread_.join();
-    }
-    asker(const asker&) = delete;
-    asker& operator=(const asker&) = delete;
-
     std::future<result<addresses>> ask(resolver& names, interrupt& stop)
     {
         auto told = std::make_shared<std::promise<result<addresses>>>();
         auto later = told->get_future();
-        loop_.post([this, told, &names, &stop] {
+        core_.loop.post([this, told, &names, &stop] {
             spawn(run(names, stop, *told), [told](const std::exception_ptr&) {});
         });
         return later;
     }
     void fire(interrupt& stop)
     {
-        loop_.post([&stop] { stop.fire(code::client_gone); });
+        core_.loop.post([&stop] { stop.fire(code::client_gone); });
     }
 
 private:
     task<void> run(resolver& names, interrupt& stop, std::promise<result<addresses>>& told)
     {
-        auto got = co_await names.resolve(loop_, "name.example", stop);
+        auto got = co_await names.resolve(core_.loop, "name.example", stop);
         told.set_value(std::move(got));
     }
 
-    loop loop_;
-    std::thread thread_;
+    test::core_thread core_;
 };
 
 TEST(Resolver, ManyAskAndOneLooks)

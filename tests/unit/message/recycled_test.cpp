@@ -1,0 +1,77 @@
+#include "message/recycled.hpp"
+
+#include <gtest/gtest.h>
+
+#include <cstring>
+#include <thread>
+#include <vector>
+
+namespace gw::recycled_memory {
+namespace {
+
+// Under the sanitizers every block is the allocator's, and nothing is kept.
+bool keeps()
+{
+    give(take(100), 100);
+    return kept() != 0;
+}
+
+TEST(recycled, a_block_is_handed_out_again_to_who_needs_as_much)
+{
+    if (!keeps()) {
+        GTEST_SKIP() << "under a sanitizer";
+    }
+    void* const first = take(1000);
+    std::memset(first, 1, 1000);
+    give(first, 1000);
+    void* const other = take(3000);
+    EXPECT_NE(other, first);
+    void* const again = take(999); // the same size of block
+    EXPECT_EQ(again, first);
+    std::memset(again, 2, 999);
+    give(again, 999);
+    give(other, 3000);
+}
+
+TEST(recycled, blocks_of_every_size_are_whole)
+{
+    for (const std::size_t size :
+         {std::size_t{1},
+          std::size_t{127},
+          std::size_t{128},
+          std::size_t{129},
+          largest - 1,
+          largest,
+          largest + 1,
+          4 * largest}) {
+        for (int round = 0; round < 2; ++round) {
+            void* const block = take(size);
+            std::memset(block, 7, size); // valgrind and the sanitizers look
+            give(block, size);
+        }
+    }
+}
+
+TEST(recycled, what_a_thread_keeps_is_bounded)
+{
+    const bool keeping = keeps();
+    std::vector<void*> blocks;
+    for (std::size_t all = 0; all < 2 * most_kept; all += largest) {
+        blocks.push_back(take(largest));
+    }
+    for (void* const block : blocks) {
+        give(block, largest);
+    }
+    EXPECT_LE(kept(), most_kept);
+    EXPECT_EQ(kept() > most_kept / 2, keeping);
+}
+
+TEST(recycled, a_block_may_be_given_back_by_another_thread)
+{
+    void* const block = take(500);
+    std::thread([block] { give(block, 500); }).join(); // which ends, and gives back what it kept
+    give(take(500), 500);
+}
+
+} // namespace
+} // namespace gw::recycled_memory
