@@ -28,12 +28,23 @@ bool is_digit(char c)
     return c >= '0' && c <= '9';
 }
 
-// The longest prefix of a string's text that unescapes, unescaped.
+bool ends_in_high_surrogate(std::string_view raw)
+{
+    const std::size_t at = raw.rfind("\\u");
+    return at != std::string_view::npos && raw.size() - at == 6 && (raw[at + 2] | 0x20) == 'd' &&
+           std::string_view("89abAB").contains(raw[at + 3]);
+}
+
+// The longest prefix of a string's text that unescapes to a prefix of the string, unescaped.
 std::string unescaped_head(std::string_view raw)
 {
     // A cut may fall into an escape (up to 12 bytes for a pair) or into a character (up to 4).
     for (std::size_t cut = 0; cut <= std::min<std::size_t>(raw.size(), 12); ++cut) {
-        if (std::optional<std::string> text = unescape_json_string(raw.substr(0, raw.size() - cut))) {
+        const std::string_view kept = raw.substr(0, raw.size() - cut);
+        if (raw.size() == json_head_size && ends_in_high_surrogate(kept)) {
+            continue; // its other half may stand behind the head
+        }
+        if (std::optional<std::string> text = unescape_json_string(kept)) {
             return *std::move(text);
         }
     }

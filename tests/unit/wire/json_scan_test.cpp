@@ -312,6 +312,22 @@ TEST(json_scan, records_long_strings)
     EXPECT_EQ(scan(R"({"a":{"\u0062":[0,"123456789"]}})", 99, small())->longs[0].path, "/a/b/1");
 }
 
+TEST(json_scan, cuts_no_character_of_a_long_string_head)
+{
+    json_limits limits;
+    limits.long_string = 8;
+    const auto head = [&limits](std::size_t before, std::string_view then) {
+        const std::string body =
+            '"' + std::string(before, 'a') + std::string(then) + std::string(300, 'z') + '"';
+        return scan(body, std::string_view::npos, limits).value().longs.at(0).head;
+    };
+    for (const std::size_t before : {245u, 246u, 249u, 250u, 251u, 255u}) {
+        EXPECT_EQ(head(before, R"(\ud83d\ude00)"), std::string(before, 'a')) << before;
+    }
+    EXPECT_EQ(head(244, R"(\ud83d\ude00)"), std::string(244, 'a') + "\xf0\x9f\x98\x80");
+    EXPECT_EQ(head(250, R"(\u00e9)"), std::string(250, 'a') + "\xc3\xa9");
+}
+
 TEST(json_scan, finds_what_is_no_base64_in_long_strings)
 {
     json_limits limits;
