@@ -89,7 +89,7 @@ net::task<std::optional<verdict>> dispatched::read_whole(bool held)
     while (true) {
         auto bytes = co_await exchange_->next();
         if (!bytes) {
-            co_return lost(bytes.error());
+            co_return lost(*bytes.error());
         }
         if (bytes->empty()) {
             break;
@@ -152,7 +152,7 @@ net::task<std::optional<verdict>> dispatched::first_raw()
         while (true) {
             auto bytes = co_await exchange_->next();
             if (!bytes) {
-                co_return lost(bytes.error());
+                co_return lost(*bytes.error());
             }
             if (bytes->empty()) {
                 break;
@@ -190,7 +190,7 @@ net::task<std::optional<verdict>> dispatched::first_raw()
     while (true) {
         auto bytes = co_await exchange_->next();
         if (!bytes) {
-            co_return lost(bytes.error());
+            co_return lost(*bytes.error());
         }
         const bool last = bytes->empty() || exchange_->complete();
         passed = search_->feed(*bytes, last);
@@ -229,206 +229,264 @@ net::task<std::optional<verdict>> dispatched::first_event()
 {
     events_.emplace();
     held_.clear();
-    ended_ = false;
+    read_ = {};
+    read_all_ = ended_ = false;
     mode_ = mode::events;
-    auto bytes = co_await more_events(true);
-    if (!bytes) {
-        mode_ = mode::none;
-        co_return std::move(bytes).error();
-    }
-    first_ = {.first = *bytes, .second = {}};
-    first_given_ = false;
-    co_return std::nullopt;
-}
-
-net::task<std::expected<std::string_view, verdict>> dispatched::more_events(bool until_content)
-{
-    ready_.clear();
-    if (failed_event_) {
-        co_return std::unexpected(std::move(*failed_event_));
-    }
-    bool content = !until_content;
-    while (!ended_) {
-        // Whole events that lie in the buffer already.
-        while (const auto each = events_->next()) {
-            if (each->oversize) { // too long to be looked at: it is content
-                const auto passed = search_->feed(each->raw, each->complete);
-                if (passed.leaked) {
-                    co_return std::unexpected(leaked());
-                }
-                ready_.append(std::exchange(held_, {})).append(passed.first).append(passed.second);
-                content = true;
-                continue;
+    while (true) {
+        if (auto some = cut_events(true)) {
+            if (!*some) {
+                mode_ = mode::none;
+                co_return std::move(*some).error();
             }
-            if (each->is_comment || (!each->has_data && each->name.empty())) {
-                continue;
-            }
-            if (leaks(each->raw)) {
-                co_return std::unexpected(leaked());
-            }
-            auto act = step(adapters::event::sse{each->name, each->data});
-            if (const auto* forward = std::get_if<adapters::action::forward>(&act)) {
-                if (!content && !forward->content && held_.size() < longest_held) {
-                    held_.append(each->raw);
-                    continue;
-                }
-                ready_.append(std::exchange(held_, {})).append(each->raw);
-                content = true;
-            } else if (auto* failed = std::get_if<adapters::action::fail>(&act)) {
-                if (!until_content && !ready_.empty()) { // what came before it goes out first
-                    failed_event_ = std::move(failed->why);
-                    co_return std::string_view(ready_);
-                }
-                co_return std::unexpected(std::move(failed->why));
-            } else if (std::holds_alternative<adapters::action::done>(act)) {
-                ended_ = true;
-                break;
-            }
+            first_ = **some;
+            first_given_ = false;
+            co_return std::nullopt;
         }
-        if (content && !ready_.empty()) {
-            co_return std::string_view(ready_);
-        }
-        if (ended_) {
-            break;
-        }
-
         auto bytes = co_await exchange_->next();
         if (!bytes) {
-            co_return std::unexpected(lost(bytes.error()));
+            mode_ = mode::none;
+            co_return lost(*bytes.error());
         }
-        if (!bytes->empty()) {
-            events_->push(*bytes);
-            continue;
-        }
-
-        // The end. A last event without its blank line counts: clients drop it, so it is completed.
-        ended_ = true;
-        const auto last = events_->finish();
-        if (const auto passed = search_->feed(last && last->oversize ? last->raw : "", true); passed.leaked) {
-            co_return std::unexpected(leaked());
-        } else if (passed.size() != 0) {
-            ready_.append(std::exchange(held_, {})).append(passed.first).append(passed.second).append("\n\n");
-        }
-        if (last && last->has_data && !exchange_->delimited() && cut_in_json(last->data)) {
-            co_return std::unexpected(lost(cut_off()));
-        }
-        if (last && last->has_data && !last->oversize) {
-            if (leaks(last->raw)) {
-                co_return std::unexpected(leaked());
-            }
-            auto act = step(adapters::event::sse{last->name, last->data});
-            if (std::holds_alternative<adapters::action::forward>(act)) {
-                ready_.append(std::exchange(held_, {})).append(last->raw).append("\n\n");
-            } else if (auto* failed = std::get_if<adapters::action::fail>(&act)) {
-                co_return std::unexpected(std::move(failed->why));
-            }
-        }
-        auto act = step(adapters::event::end{});
-        if (auto* failed = std::get_if<adapters::action::fail>(&act)) {
-            co_return std::unexpected(std::move(failed->why));
-        }
+        add_events(*bytes);
     }
-    ready_.append(std::exchange(held_, {}));
-    co_return std::string_view(ready_);
 }
 
-net::task<result<dispatched::block>> dispatched::next()
+void dispatched::add_events(std::string_view bytes)
 {
-    const auto broke = [this](verdict why) -> std::unexpected<failure> {
-        const auto now = net::clock::now();
-        count_bytes();
-        told_ = true;
-        if (abandoned()) {
-            return abandon(now);
+    read_ = bytes;
+    if (bytes.empty()) {
+        read_all_ = true;
+    } else {
+        events_->push(bytes);
+    }
+}
+
+std::optional<std::expected<dispatched::block, verdict>> dispatched::cut_events(bool until_content)
+{
+    if (failed_event_) {
+        return std::unexpected(std::move(*failed_event_));
+    }
+    // Events that stand side by side in what was read go on from there; what stands elsewhere is copied
+    // before it.
+    ready_.clear();
+    std::string_view run;
+    const auto pass = [&](std::string_view raw) {
+        if (raw.empty()) {
+            return;
         }
-        if (stop_.fired()) {
-            machine_.out_of_time(now);
-            return std::unexpected(failure{
-                .what = stop_.why(), .text = "the answer took longer than the upstream's `timeout.total`"
-            });
+        const bool here = std::less_equal<>()(read_.data(), raw.data()) &&
+                          std::less_equal<>()(raw.data() + raw.size(), read_.data() + read_.size());
+        if (here && !run.empty() && run.data() + run.size() == raw.data()) {
+            run = {run.data(), run.size() + raw.size()};
+            return;
         }
-        if (client_fault_) { // it had not sent all of its request yet
-            machine_.left(now);
-            return std::unexpected(*client_fault_);
+        ready_.append(std::exchange(run, here ? raw : std::string_view{}));
+        if (!here) {
+            ready_.append(raw);
         }
-        if (leaks(why)) {
-            why = leaked();
-        }
-        machine_.told(why, now, wall());
-        const code what = why.as_code == code::upstream_leak ? code::upstream_leak : code::broken_stream;
-        return std::unexpected(
-            failure{.what = what, .from = origin::upstream, .text = why.text, .detail = why.detail}
-        );
     };
-    if (!first_given_) {
-        first_given_ = true;
-        if (first_.size() != 0 || mode_ != mode::events) {
-            if (first_.size() == 0) {
-                ended_ = true;
-            }
-            co_return first_;
+    const auto pass_held = [&] { pass(std::exchange(held_, {})); };
+    const auto passed = [&] { return block{.first = ready_, .second = run}; };
+
+    bool content = !until_content;
+    while (!ended_) {
+        const auto each = events_->next();
+        if (!each) {
+            break;
         }
-    }
-    switch (mode_) {
-    case mode::raw: {
-        if (ended_) {
-            co_return block{};
+        if (each->oversize) { // too long to be looked at: it is content
+            const auto searched = search_->feed(each->raw, each->complete);
+            if (searched.leaked) {
+                return std::unexpected(leaked());
+            }
+            pass_held();
+            pass(searched.first);
+            pass(searched.second);
+            content = true;
+            continue;
         }
-        while (true) {
-            auto bytes = co_await exchange_->next();
-            if (!bytes) {
-                co_return broke(lost(bytes.error()));
-            }
-            const auto passed = search_->feed(*bytes, bytes->empty() || exchange_->complete());
-            if (passed.leaked) {
-                co_return broke(leaked());
-            }
-            const auto& limits = now_->policy->limits;
-            if (worker_ && exchange_->bytes_received() > limits.payload_bytes / 3 * 4 + limits.json_bytes) {
-                replace_worker("answers without end");
-                co_return broke({
-                    .what = outcome::unavailable,
-                    .where = scope::model_task,
-                    .status = status_,
-                    .text = "the worker's answer is longer than `limits.payload_bytes`",
-                });
-            }
-            if (cut_short(*bytes, bytes->empty())) {
-                co_return broke(lost(cut_off()));
-            }
-            if (bytes->empty()) {
-                ended_ = true;
-                auto act = step(adapters::event::end{});
-                if (auto* failed = std::get_if<adapters::action::fail>(&act)) {
-                    co_return broke(failed->why);
-                }
-            }
-            if (ended_ || passed.size() != 0) {
-                co_return block{.first = passed.first, .second = passed.second};
-            }
+        if (each->is_comment || (!each->has_data && each->name.empty())) {
+            continue;
         }
-    }
-    case mode::events: {
-        auto bytes = co_await more_events(false);
-        if (!bytes) {
-            co_return broke(bytes.error());
+        if (leaks(each->raw)) {
+            return std::unexpected(leaked());
         }
-        co_return block{.first = *bytes, .second = {}};
-    }
-    case mode::plan: {
-        auto more = co_await out_->next();
-        if (!more) {
-            co_return broke({.what = outcome::unavailable, .status = status_, .text = more.error().text});
-        }
-        if (more->size() == 0) {
+        auto act = step(adapters::event::sse{each->name, each->data});
+        if (const auto* forward = std::get_if<adapters::action::forward>(&act)) {
+            if (!content && !forward->content && held_.size() < longest_held) {
+                held_.append(each->raw);
+                continue;
+            }
+            pass_held();
+            pass(each->raw);
+            content = true;
+        } else if (auto* failed = std::get_if<adapters::action::fail>(&act)) {
+            if (!until_content && passed().size() != 0) { // what came before it goes out first
+                failed_event_ = std::move(failed->why);
+                return passed();
+            }
+            return std::unexpected(std::move(failed->why));
+        } else if (std::holds_alternative<adapters::action::done>(act)) {
             ended_ = true;
         }
-        co_return *more;
     }
-    case mode::none:
-        break;
+    if (content && passed().size() != 0) {
+        return passed();
+    }
+    if (ended_) {
+        pass_held();
+        return passed();
+    }
+    return read_all_ ? std::optional(last_event()) : std::nullopt;
+}
+
+// The end. A last event without its blank line counts: clients drop it, so it is completed.
+std::expected<dispatched::block, verdict> dispatched::last_event()
+{
+    ended_ = true;
+    const auto last = events_->finish();
+    if (const auto passed = search_->feed(last && last->oversize ? last->raw : "", true); passed.leaked) {
+        return std::unexpected(leaked());
+    } else if (passed.size() != 0) {
+        ready_.append(std::exchange(held_, {})).append(passed.first).append(passed.second).append("\n\n");
+    }
+    if (last && last->has_data && !exchange_->delimited() && cut_in_json(last->data)) {
+        return std::unexpected(lost(cut_off()));
+    }
+    if (last && last->has_data && !last->oversize) {
+        if (leaks(last->raw)) {
+            return std::unexpected(leaked());
+        }
+        auto act = step(adapters::event::sse{last->name, last->data});
+        if (std::holds_alternative<adapters::action::forward>(act)) {
+            ready_.append(std::exchange(held_, {})).append(last->raw).append("\n\n");
+        } else if (auto* failed = std::get_if<adapters::action::fail>(&act)) {
+            return std::unexpected(std::move(failed->why));
+        }
+    }
+    auto act = step(adapters::event::end{});
+    if (auto* failed = std::get_if<adapters::action::fail>(&act)) {
+        return std::unexpected(std::move(failed->why));
+    }
+    ready_.append(std::exchange(held_, {}));
+    return block{.first = ready_, .second = {}};
+}
+
+std::unexpected<failure> dispatched::broke(verdict why)
+{
+    const auto now = net::clock::now();
+    count_bytes();
+    told_ = true;
+    if (abandoned()) {
+        return abandon(now);
+    }
+    if (stop_.fired()) {
+        machine_.out_of_time(now);
+        return std::unexpected(
+            failure{.what = stop_.why(), .text = "the answer took longer than the upstream's `timeout.total`"}
+        );
+    }
+    if (client_fault_) { // it had not sent all of its request yet
+        machine_.left(now);
+        return std::unexpected(*client_fault_);
+    }
+    if (leaks(why)) {
+        why = leaked();
+    }
+    machine_.told(why, now, wall());
+    const code what = why.as_code == code::upstream_leak ? code::upstream_leak : code::broken_stream;
+    return std::unexpected(
+        failure{.what = what, .from = origin::upstream, .text = why.text, .detail = why.detail}
+    );
+}
+
+net::task<lean<dispatched::block>> dispatched::next()
+{
+    return mode_ == mode::events ? next_events() : mode_ == mode::plan ? next_planned() : next_raw();
+}
+
+std::optional<dispatched::block> dispatched::first_once()
+{
+    if (std::exchange(first_given_, true)) {
+        return std::nullopt;
+    }
+    if (first_.size() == 0) {
+        ended_ = true;
+    }
+    return first_;
+}
+
+net::task<lean<dispatched::block>> dispatched::next_events()
+{
+    if (const auto first = first_once(); first && first->size() != 0) {
+        co_return *first;
+    }
+    while (true) {
+        if (auto some = cut_events(false)) {
+            if (!*some) {
+                co_return broke(std::move(*some).error());
+            }
+            co_return **some;
+        }
+        auto bytes = co_await exchange_->next();
+        if (!bytes) {
+            co_return broke(lost(*bytes.error()));
+        }
+        add_events(*bytes);
+    }
+}
+
+net::task<lean<dispatched::block>> dispatched::next_raw()
+{
+    if (const auto first = first_once()) {
+        co_return *first;
+    }
+    while (!ended_) {
+        auto bytes = co_await exchange_->next();
+        if (!bytes) {
+            co_return broke(lost(*bytes.error()));
+        }
+        const auto passed = search_->feed(*bytes, bytes->empty() || exchange_->complete());
+        if (passed.leaked) {
+            co_return broke(leaked());
+        }
+        const auto& limits = now_->policy->limits;
+        if (worker_ && exchange_->bytes_received() > limits.payload_bytes / 3 * 4 + limits.json_bytes) {
+            replace_worker("answers without end");
+            co_return broke({
+                .what = outcome::unavailable,
+                .where = scope::model_task,
+                .status = status_,
+                .text = "the worker's answer is longer than `limits.payload_bytes`",
+            });
+        }
+        if (cut_short(*bytes, bytes->empty())) {
+            co_return broke(lost(cut_off()));
+        }
+        if (bytes->empty()) {
+            ended_ = true;
+            auto act = step(adapters::event::end{});
+            if (auto* failed = std::get_if<adapters::action::fail>(&act)) {
+                co_return broke(std::move(failed->why));
+            }
+        }
+        if (passed.size() != 0) {
+            co_return block{.first = passed.first, .second = passed.second};
+        }
     }
     co_return block{};
+}
+
+net::task<lean<dispatched::block>> dispatched::next_planned()
+{
+    if (const auto first = first_once()) {
+        co_return *first;
+    }
+    auto more = co_await out_->next();
+    if (!more) {
+        co_return broke({.what = outcome::unavailable, .status = status_, .text = more.error().text});
+    }
+    co_return *more;
 }
 
 bool dispatched::all_buffered() const

@@ -26,6 +26,7 @@
 #include "dispatch/last_answer.hpp"
 #include "dispatch/reason.hpp"
 #include "dispatch/standing.hpp"
+#include "message/boxed.hpp"
 #include "message/failure.hpp"
 #include "message/outcome.hpp"
 #include "policy/decide.hpp"
@@ -140,8 +141,8 @@ private:
         std::uint8_t connects = 0;                 // failed ones
         std::vector<const config::token*> refused; // in the present attempt
         time_point not_before = time_point::min(); // a pause of this request's own
-        std::optional<verdict> last;               // bad ones
-        std::optional<failure> skipped;
+        boxed<verdict> last;                       // bad ones
+        boxed<failure> skipped;
         slots::ticket slot;
         slots::ticket news;
     };
@@ -194,7 +195,7 @@ private:
     bool stopped_ = false;             // nothing but the next token may be tried
     bool over_ = false;                // nothing at all
     std::uint32_t used_ = 0;           // attempts so far
-    std::optional<failure> final_;     // of an outcome that ends the request at once
+    boxed<failure> final_;             // of an outcome that ends the request at once
     std::optional<std::size_t> again_; // the next token of this candidate goes first
     std::optional<time_point> resting_since_;
     std::chrono::nanoseconds rested_{}; // waited for cooldowns and probes, against max_wait

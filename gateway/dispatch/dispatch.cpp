@@ -70,7 +70,7 @@ std::function<void()> dispatched::wake_from_afar()
     };
 }
 
-net::task<result<adapters::answer_head>> dispatched::begin(net::time_point deadline)
+net::task<result<void>> dispatched::begin(net::time_point deadline)
 {
     machine_.set_deadline(deadline);
     while (true) {
@@ -118,7 +118,7 @@ net::task<result<adapters::answer_head>> dispatched::begin(net::time_point deadl
             if (!machine_.another_candidate_left()) {
                 body_.drop_copy();
             }
-            co_return answer_;
+            co_return result<void>{};
         }
         co_await end_exchange();
         count_bytes();

@@ -6,6 +6,7 @@
 #include "adapters/adapter.hpp"
 #include "dispatch/attempts.hpp"
 #include "dispatch/core.hpp"
+#include "message/boxed.hpp"
 #include "message/request.hpp"
 #include "net/interrupt.hpp"
 #include "net/task.hpp"
@@ -54,11 +55,14 @@ public:
 
     // Tries candidates until one gives first content.
     //   errors   the most hopeful last answer, or the interrupt's reason (client_gone, stopping)
-    [[nodiscard]] net::task<result<adapters::answer_head>> begin(net::time_point deadline);
+    [[nodiscard]] net::task<result<void>> begin(net::time_point deadline);
+    [[nodiscard]] const adapters::answer_head& answer() const { return answer_; } // once it has begun
+    // Nothing of the request's body is needed any more: it is sent, and no other candidate will be asked.
+    [[nodiscard]] bool sent() const { return begun_ && !(exchange_ && exchange_->uploading()); }
 
     // The next bytes of the answer, valid until the next call; of size 0: it is complete.
     //   errors   broken_stream (the upstream broke off), upstream_leak, or the interrupt's reason
-    [[nodiscard]] net::task<result<upstream::plan_reader::block>> next();
+    [[nodiscard]] net::task<lean<upstream::plan_reader::block>> next();
 
     // Ends the attempt in progress, whatever its state, and fills the record. REQUIRED before the object
     // goes.
@@ -85,8 +89,16 @@ private:
     [[nodiscard]] net::task<std::optional<verdict>> read_whole(bool held);
     [[nodiscard]] net::task<std::optional<verdict>> first_raw();
     [[nodiscard]] net::task<std::optional<verdict>> first_event();
-    // Bytes of events to be forwarded, or none at the end; a failure is a verdict.
-    [[nodiscard]] net::task<std::expected<std::string_view, verdict>> more_events(bool until_content);
+    // Events to be forwarded from what was read last, valid until more is read; of size 0: that was all.
+    // Nothing: more has to be read, and told by add_events() (no bytes: the end).
+    [[nodiscard]] std::optional<std::expected<block, verdict>> cut_events(bool until_content);
+    [[nodiscard]] std::expected<block, verdict> last_event();
+    void add_events(std::string_view bytes);
+    [[nodiscard]] std::optional<block> first_once(); // the first content, when it was not given yet
+    [[nodiscard]] net::task<lean<block>> next_raw();
+    [[nodiscard]] net::task<lean<block>> next_events();
+    [[nodiscard]] net::task<lean<block>> next_planned();
+    [[nodiscard]] std::unexpected<failure> broke(verdict why); // behind the first content
     [[nodiscard]] net::task<std::optional<verdict>> ready_worker();
     [[nodiscard]] net::task<void> room_in(payloads::replay& log);
     [[nodiscard]] net::task<void> pause(net::time_point until); // or until wake() is set, or the interrupt
@@ -126,7 +138,7 @@ private:
     // The attempt in progress.
     adapters::target target_;
     std::unique_ptr<adapters::conversation> talk_;
-    std::optional<upstream::peer> worker_peer_;
+    boxed<upstream::peer> worker_peer_;
     workers::lease worker_;
     std::unique_ptr<upstream::exchange> exchange_;
     adapters::action_type action_;
@@ -136,14 +148,16 @@ private:
     std::unique_ptr<payloads::replay> document_; // a JSON document that is too long for `text_`
     const secret_set* secrets_ = nullptr;        // of the upstream
     std::optional<leak_search> search_;          // in what is passed on as it arrives
-    std::optional<wire::json_scanner> unended_;  // of a JSON answer whose end the framing does not tell
+    boxed<wire::json_scanner> unended_;          // of a JSON answer whose end the framing does not tell
     std::optional<wire::sse_splitter> events_;
-    std::optional<verdict> failed_event_; // behind events that were passed on just now
-    std::optional<upstream::plan_reader> out_;
+    boxed<verdict> failed_event_; // behind events that were passed on just now
+    boxed<upstream::plan_reader> out_;
     std::string held_; // events before the first content
     std::string ready_;
+    std::string_view read_; // what was read last of the events
+    bool read_all_ = false; // and that it was the end
     mode mode_ = mode::none;
-    std::optional<failure> client_fault_; // the body broke off or cannot be decoded: no upstream is to blame
+    boxed<failure> client_fault_; // the body broke off or cannot be decoded: no upstream is to blame
     bool connected_ = false;
     bool begun_ = false; // the answer's first content went out of begin()
     bool ended_ = false; // the answer is complete

@@ -17,26 +17,26 @@ reply_head request_run::head_of(int status, std::string_view content_type) const
     return head;
 }
 
-net::task<result<void>> request_run::pump(adapters::answer_head answer)
+// No coroutine itself: a stream may be held for hours, and each that waits below it costs memory.
+net::task<lean<void>> request_run::pump()
 {
     using is = dialects::dialect::answer_is;
+    const adapters::answer_head& answer = work_->answer();
     const is kind = answer.kind == adapters::answer_kind::json    ? is::json
                     : answer.kind == adapters::answer_kind::bytes ? is::bytes
                                                                   : is::events;
     auto shape = tongue().render(asked_, kind, answer.media_type);
     if (!shape) {
-        co_return fail(shape);
+        return failed(std::move(shape).error());
     }
     route_ = work_->route();
     upstream_ = work_->upstream_name();
 
     if (shape->as == dialects::rendering::how::chunked_events) {
-        auto sent = co_await pump_as_events();
-        co_return sent;
+        return pump_as_events();
     }
     if (shape->as == dialects::rendering::how::reworded) {
-        auto sent = co_await pump_reworded();
-        co_return sent;
+        return pump_reworded();
     }
     if (!committed_) {
         reply_head head = head_of(200, shape->content_type);
@@ -52,27 +52,32 @@ net::task<result<void>> request_run::pump(adapters::answer_head answer)
         out_.begin(head);
     }
     if (shape->as == dialects::rendering::how::base64_json) {
-        auto sent = co_await pump_base64(*shape);
-        co_return sent;
+        return pump_base64(std::move(*shape));
     }
-    auto sent = co_await pump_as_is();
-    co_return sent;
+    if (kind == is::events && body_->whole() && work_->sent()) {
+        release_request();
+    }
+    return pump_as_is();
 }
 
-net::task<result<void>> request_run::pump_as_is()
+net::task<lean<void>> request_run::failed(failure why)
 {
-    std::string told; // a block with the route in it
+    co_return std::unexpected(std::move(why));
+}
+
+net::task<lean<void>> request_run::pump_as_is()
+{
     while (true) {
         auto block = co_await work_->next();
         if (!block) {
             co_return fail(block);
         }
         const bool last = block->size() == 0 || work_->all_buffered();
+        std::string told; // a block with the route in it
         if (committed_ && !route_told_) {
             told.assign(block->first).append(block->second);
             tell_route(told, last);
-            block->first = told;
-            block->second = {};
+            *block = {.first = told, .second = {}};
         }
         if (last) {
             auto sent = co_await out_.finish(block->first, block->second);
@@ -84,7 +89,7 @@ net::task<result<void>> request_run::pump_as_is()
                 auto end = co_await work_->next();
                 (void)end;
             }
-            co_return result<void>{};
+            co_return lean<void>{};
         }
         auto sent = co_await out_.write(block->first, block->second);
         if (!sent) {
@@ -94,7 +99,7 @@ net::task<result<void>> request_run::pump_as_is()
     }
 }
 
-net::task<result<void>> request_run::pump_base64(const dialects::rendering& shape)
+net::task<lean<void>> request_run::pump_base64(dialects::rendering shape)
 {
     payloads::base64_encoder encoder;
     std::string text = shape.before;
@@ -121,14 +126,14 @@ net::task<result<void>> request_run::pump_base64(const dialects::rendering& shap
             co_return fail(sent);
         }
         if (last) {
-            co_return result<void>{};
+            co_return lean<void>{};
         }
         text.clear();
     }
 }
 
 // The whole of a JSON answer.
-net::task<result<std::string>> request_run::collect()
+net::task<lean<std::string>> request_run::collect()
 {
     std::string json;
     while (true) {
@@ -151,7 +156,7 @@ net::task<result<std::string>> request_run::collect()
     co_return json;
 }
 
-net::task<result<void>> request_run::pump_reworded()
+net::task<lean<void>> request_run::pump_reworded()
 {
     auto json = co_await collect();
     if (!json) {
@@ -166,7 +171,7 @@ net::task<result<void>> request_run::pump_reworded()
     co_return sent;
 }
 
-net::task<result<void>> request_run::pump_as_events()
+net::task<lean<void>> request_run::pump_as_events()
 {
     auto json = co_await collect();
     if (!json) {

@@ -22,8 +22,11 @@ class request_run
 public:
     request_run(client_side& from, std::size_t head_size);
 
-    // The stages, in order. A failure is rendered by refuse(), if nothing was sent yet.
-    [[nodiscard]] net::task<result<void>> go();
+    // The stages, in order: go() up to the answer's first content (or the whole of an answer of our own),
+    // then pump(), if has_answer(). A failure is rendered by refuse(), if nothing was sent yet.
+    [[nodiscard]] net::task<lean<void>> go();
+    [[nodiscard]] bool has_answer() const { return work_ != nullptr; }
+    [[nodiscard]] net::task<lean<void>> pump(); // pump.cpp
     [[nodiscard]] net::task<void> refuse(failure why);
     [[nodiscard]] net::task<after> finish();
 
@@ -32,27 +35,29 @@ private:
     [[nodiscard]] result<void> find_door();
     [[nodiscard]] result<void> authenticate();
     [[nodiscard]] result<void> take_place();
-    [[nodiscard]] net::task<result<void>> answer_ourselves();
+    [[nodiscard]] net::task<lean<void>> answer_ourselves();
     [[nodiscard]] net::task<result<void>> read_body();
     [[nodiscard]] net::task<result<void>> parse();
     [[nodiscard]] result<void> decide();
     [[nodiscard]] net::task<result<void>> ask_hub();
-    [[nodiscard]] net::task<result<adapters::answer_head>> dispatch();
-    [[nodiscard]] net::task<result<void>> pump(adapters::answer_head answer); // pump.cpp
+    [[nodiscard]] net::task<result<void>> dispatch();
 
     // pump.cpp
     [[nodiscard]] reply_head head_of(int status, std::string_view content_type) const;
-    [[nodiscard]] net::task<result<void>> pump_as_is();
-    [[nodiscard]] net::task<result<void>> pump_base64(const dialects::rendering& shape);
-    [[nodiscard]] net::task<result<void>> pump_as_events();
-    [[nodiscard]] net::task<result<void>> pump_reworded();
-    [[nodiscard]] net::task<result<std::string>> collect();
+    [[nodiscard]] static net::task<lean<void>> failed(failure why);
+    [[nodiscard]] net::task<lean<void>> pump_as_is();
+    [[nodiscard]] net::task<lean<void>> pump_base64(dialects::rendering shape);
+    [[nodiscard]] net::task<lean<void>> pump_as_events();
+    [[nodiscard]] net::task<lean<void>> pump_reworded();
+    [[nodiscard]] net::task<lean<std::string>> collect();
     [[nodiscard]] net::task<void> keep_waiting(); // `: waiting` to a streaming client while nothing comes
     [[nodiscard]] net::task<void> stop_waiting();
     void commit_stream();
     void tell_route(std::string& events, bool last);
     void watch_client();
+    void release_request();
     [[nodiscard]] bool has_body() const; // bytes follow the head
+    [[nodiscard]] bool unread() const;   // and some of them were not read
     [[nodiscard]] const dialects::dialect& tongue() const;
 
     client_side& from_;
@@ -89,6 +94,8 @@ private:
     bool committed_ = false; // the 200 of a stream is out, its content is not
     bool begun_ = false;     // the candidates are decided: an answer begins, or none does
     bool close_ = false;
+    bool released_ = false;
+    bool unread_ = false; // when it was released
 };
 
 } // namespace gw::ingress

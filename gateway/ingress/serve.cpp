@@ -44,20 +44,23 @@ double ms_since(net::time_point began, net::time_point now)
 net::task<after> serve(client_side& from, std::size_t head_size)
 {
     request_run run(from, head_size);
-    result<void> done;
+    lean<void> done;
     try {
         done = co_await run.go();
+        if (done && run.has_answer()) {
+            done = co_await run.pump(); // the answer in the client's shape
+        }
     } catch (const std::exception& bug) { // a bug, or no memory: this request's only
         done = std::unexpected(failure{.what = code::internal, .detail = bug.what(), .close = true});
     }
     if (!done) {
-        co_await run.refuse(std::move(done).error());
+        co_await run.refuse(std::move(*done.error()));
     }
     const after then = co_await run.finish(); // every request ends in its access record
     co_return then;
 }
 
-net::task<result<void>> request_run::go()
+net::task<lean<void>> request_run::go()
 {
     // Which door: from here on errors have its shape. Then who: before a byte of the body is asked for.
     auto found = find_door();
@@ -95,12 +98,11 @@ net::task<result<void>> request_run::go()
     if (!planned) {
         co_return fail(planned);
     }
-    auto answer = co_await dispatch(); // attempt by attempt, up to the first content
-    if (!answer) {
-        co_return fail(answer);
+    auto answered = co_await dispatch(); // attempt by attempt, up to the first content
+    if (!answered) {
+        co_return fail(answered);
     }
-    auto sent = co_await pump(std::move(*answer)); // the answer in the client's shape
-    co_return sent;
+    co_return lean<void>{};
 }
 
 // ---- the stages ----
@@ -212,7 +214,7 @@ result<void> request_run::take_place()
     return std::unexpected(std::move(why));
 }
 
-net::task<result<void>> request_run::answer_ourselves()
+net::task<lean<void>> request_run::answer_ourselves()
 {
     const auto& head = from_.head;
     if (has_body()) {
@@ -369,7 +371,7 @@ net::task<result<void>> request_run::ask_hub()
     co_return decide();
 }
 
-net::task<result<adapters::answer_head>> request_run::dispatch()
+net::task<result<void>> request_run::dispatch()
 {
     std::chrono::milliseconds budget = plan_.entry->fallback.deadline;
     if (asked_.timeout) {
@@ -415,6 +417,35 @@ bool request_run::has_body() const
            (from_.head.body == wire::framing::sized && from_.head.content_length != 0);
 }
 
+bool request_run::unread() const
+{
+    return released_ ? unread_ : body_ ? body_->unread() : has_body();
+}
+
+// Lets go of the request's bytes, and of what refers to them: from here on the views in from_.head lead
+// nowhere. A stream that is held for hours holds no request.
+// REQUIRES no attempt will send them, and its body is not being received.
+void request_run::release_request()
+{
+    if (released_) {
+        return;
+    }
+    unread_ = unread();
+    released_ = true;
+    std::size_t done = head_size_;
+    if (body_) {
+        record_.bytes_in = body_->size();
+        record_.no_copy = body_->without_copy();
+        done = body_->in_buffer();
+        body_.reset();
+    }
+    facts_ = {};
+    asked_.members = {};
+    from_.copy = {};
+    from_.in.consume(done);
+    from_.in.give_back();
+}
+
 net::task<void> request_run::refuse(failure why)
 {
     co_await stop_waiting(); // one writer at a time
@@ -429,7 +460,7 @@ net::task<void> request_run::refuse(failure why)
         why.close = true;
         out_.stall(stop_stall);
     }
-    close_ = close_ || why.close || (body_ ? body_->unread() : has_body());
+    close_ = close_ || why.close || unread();
     if (why.what == code::internal) {
         ++here_.metrics.internal_errors;
         telemetry::log(
@@ -476,7 +507,6 @@ net::task<void> request_run::refuse(failure why)
 net::task<after> request_run::finish()
 {
     co_await stop_waiting();
-    bool unread = has_body();
     if (work_) {
         co_await work_->finish(record_);
         work_.reset();
@@ -485,12 +515,9 @@ net::task<after> request_run::finish()
     from_.running = nullptr;
     if (body_) {
         co_await body_->stop();
-        unread = body_->unread();
-        record_.bytes_in = body_->size();
-        record_.no_copy = body_->without_copy();
     }
+    release_request();
     from_.in.unwatch();
-    from_.in.consume(body_ ? body_->in_buffer() : head_size_);
 
     const auto now = net::clock::now();
     record_.request_id = request_id_;
@@ -514,7 +541,6 @@ net::task<after> request_run::finish()
         record_.ms / 1000
     );
     here_.log.add(record_);
-    body_.reset();
 
     if (record_.status == 499) {
         co_return out_.sent_head() ? after::close : after::linger; // it may have closed its half only
@@ -523,7 +549,7 @@ net::task<after> request_run::finish()
         co_return out_.sent_head() && out_.framing() == body_length::until_close ? after::cut
                                                                                  : after::linger_cut;
     }
-    co_return unread || close_ || out_.close_after() ? after::linger : after::keep;
+    co_return unread() || close_ || out_.close_after() ? after::linger : after::keep;
 }
 
 net::task<void> refuse_head(client_side& from, const failure& why)

@@ -39,7 +39,8 @@ public:
     {
     }
 
-    net::task<void> run(std::optional<failure> refused);
+    net::task<void> run() { return to_its_end(serve_all()); }
+    net::task<void> turn_away(failure why) { return to_its_end(refuse(std::move(why))); }
     void end_when_idle()
     {
         ending_ = true;
@@ -57,10 +58,12 @@ public:
     }
 
 private:
+    net::task<void> to_its_end(net::task<void> work);
     net::task<void> serve_all();
+    net::task<void> refuse(failure why);
     net::task<bool> shake_hands(net::clock::duration within);
     // The next request's head in the buffer: its size; 0: the connection is over.
-    net::task<result<std::size_t>> next_head();
+    net::task<lean<std::size_t>> next_head();
     net::task<void> linger(net::stream::ending how);
 
     dispatch::core& here_;
@@ -74,7 +77,7 @@ private:
     bool cut_ = false;    // the drain limit is over
 };
 
-net::task<result<std::size_t>> session::parts::next_head()
+net::task<lean<std::size_t>> session::parts::next_head()
 {
     const auto now = here_.now; // a reload may come while we wait
     const auto& limits = now->policy->limits;
@@ -143,19 +146,20 @@ net::task<void> session::parts::linger(net::stream::ending how)
     }
 }
 
-net::task<void> session::parts::run(std::optional<failure> refused)
+net::task<void> session::parts::refuse(failure why)
+{
+    const bool shaken = co_await shake_hands(goodbye_time);
+    if (shaken) {
+        co_await refuse_head(client_, why);
+        co_await linger(net::stream::ending::whole);
+    }
+}
+
+net::task<void> session::parts::to_its_end(net::task<void> work)
 {
     std::exception_ptr bug;
     try {
-        if (!refused) {
-            co_await serve_all();
-        } else {
-            const bool shaken = co_await shake_hands(goodbye_time);
-            if (shaken) {
-                co_await refuse_head(client_, *refused);
-                co_await linger(net::stream::ending::whole);
-            }
-        }
+        co_await work;
     } catch (...) { // no memory: the listener counts it
         bug = std::current_exception();
     }
@@ -190,7 +194,7 @@ net::task<void> session::parts::serve_all()
     while (true) {
         auto head = co_await next_head();
         if (!head) {
-            co_await refuse_head(client_, head.error());
+            co_await refuse_head(client_, *head.error());
             co_await linger(net::stream::ending::whole);
             break;
         }
@@ -226,12 +230,12 @@ session::~session() = default;
 
 net::task<void> session::run()
 {
-    co_await parts_->run(std::nullopt);
+    return parts_->run();
 }
 
 net::task<void> session::turn_away(failure why)
 {
-    co_await parts_->run(std::move(why));
+    return parts_->turn_away(std::move(why));
 }
 
 void session::end_when_idle()

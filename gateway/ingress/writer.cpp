@@ -15,7 +15,7 @@ void writer::begin(const reply_head& head)
     begun_ = true;
 }
 
-net::task<result<void>> writer::put(std::string_view first, std::string_view second, bool last)
+net::task<lean<void>> writer::put(std::string_view first, std::string_view second, bool last)
 {
     static constexpr std::string_view end_of_chunk = "\r\n";
     static constexpr std::string_view last_chunk = "0\r\n\r\n";
@@ -46,7 +46,7 @@ net::task<result<void>> writer::put(std::string_view first, std::string_view sec
     }
     if (count == 0) {
         finished_ = last;
-        co_return result<void>{};
+        co_return lean<void>{};
     }
 
     if (broken_) {
@@ -85,15 +85,15 @@ net::task<result<void>> writer::put(std::string_view first, std::string_view sec
         first_byte_ = net::clock::now();
     }
     finished_ = last;
-    co_return result<void>{};
+    co_return lean<void>{};
 }
 
-net::task<result<void>> writer::write(std::string_view first, std::string_view second)
+net::task<lean<void>> writer::write(std::string_view first, std::string_view second)
 {
     return put(first, second, false);
 }
 
-net::task<result<void>> writer::finish(std::string_view first, std::string_view second)
+net::task<lean<void>> writer::finish(std::string_view first, std::string_view second)
 {
     return put(first, second, true);
 }

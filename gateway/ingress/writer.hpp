@@ -25,9 +25,9 @@ public:
     [[nodiscard]] bool begun() const { return begun_; }
     // From now on a client that does not read is given up after this time.
     void stall(std::chrono::milliseconds limit) { stall_ = limit; }
-    [[nodiscard]] net::task<result<void>> write(std::string_view first, std::string_view second = {});
+    [[nodiscard]] net::task<lean<void>> write(std::string_view first, std::string_view second = {});
     // The last bytes; for a chunked body its end too.
-    [[nodiscard]] net::task<result<void>> finish(std::string_view first = {}, std::string_view second = {});
+    [[nodiscard]] net::task<lean<void>> finish(std::string_view first = {}, std::string_view second = {});
 
     [[nodiscard]] bool sent_head() const { return sent_head_; }
     [[nodiscard]] bool finished() const { return finished_; }
@@ -39,7 +39,7 @@ public:
     [[nodiscard]] net::time_point first_byte() const { return first_byte_; }
 
 private:
-    [[nodiscard]] net::task<result<void>> put(std::string_view first, std::string_view second, bool last);
+    [[nodiscard]] net::task<lean<void>> put(std::string_view first, std::string_view second, bool last);
 
     net::stream& to_;
     std::chrono::milliseconds stall_;

@@ -3,6 +3,8 @@
 // allocates until it fails.
 #pragma once
 
+#include "message/boxed.hpp"
+
 #include <chrono>
 #include <expected>
 #include <optional>
@@ -89,11 +91,20 @@ struct failure
 template <class T>
 using result = std::expected<T, failure>;
 
+// The same where thousands of coroutines wait with one in their frame: a failure takes room once it is there.
+template <class T>
+using lean = std::expected<T, boxed<failure>>;
+
 // Passes a failure on: `if (!x) { return fail(x); }`
 template <class T>
 [[nodiscard]] std::unexpected<failure> fail(result<T>& from)
 {
     return std::unexpected(std::move(from).error());
+}
+template <class T>
+[[nodiscard]] std::unexpected<failure> fail(lean<T>& from)
+{
+    return std::unexpected(std::move(*from.error()));
 }
 
 [[nodiscard]] inline std::unexpected<failure> refuse(code what, std::string text)

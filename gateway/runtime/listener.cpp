@@ -207,21 +207,25 @@ void listener::take(net::descriptor socket)
     if (draining_) {
         one->end_when_idle();
     }
-    net::spawn(serve_one(std::move(one), admitted), [this, admitted](const std::exception_ptr& error) {
-        if (error) {
-            telemetry::log(telemetry::level::error, "a session ended by an exception");
-            ++here_.metrics.internal_errors;
+    net::spawn(
+        admitted ? serve_one(std::move(one)) : turn_away(std::move(one)),
+        [this, admitted](const std::exception_ptr& error) {
+            if (error) {
+                telemetry::log(telemetry::level::error, "a session ended by an exception");
+                ++here_.metrics.internal_errors;
+            }
+            ended(admitted);
         }
-        ended(admitted);
-    });
+    );
 }
 
-net::task<void> listener::serve_one(std::unique_ptr<ingress::session> one, bool admitted)
+net::task<void> listener::serve_one(std::unique_ptr<ingress::session> one)
 {
-    if (admitted) {
-        co_await one->run();
-        co_return;
-    }
+    co_await one->run();
+}
+
+net::task<void> listener::turn_away(std::unique_ptr<ingress::session> one)
+{
     failure why{
         .what = code::overloaded,
         .text = "the gateway has as many connections as it takes, " +

@@ -50,7 +50,8 @@ private:
     void accept(); // soon, if it may
     void take_some();
     void take(net::descriptor socket);
-    [[nodiscard]] net::task<void> serve_one(std::unique_ptr<ingress::session> one, bool admitted);
+    [[nodiscard]] static net::task<void> serve_one(std::unique_ptr<ingress::session> one);
+    [[nodiscard]] net::task<void> turn_away(std::unique_ptr<ingress::session> one);
     void ended(bool admitted);
     void pause(int why);
     static void pause_over(void* self);

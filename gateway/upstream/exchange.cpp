@@ -56,21 +56,19 @@ std::unexpected<failure> exchange::broken(const net::error_code& ec, std::string
 
 net::task<result<void>> exchange::send(std::string head, body_plan plan, source from)
 {
-    head_text_ = std::move(head);
-    plan_ = std::move(plan);
-    from_ = from;
     over_->exchanges += 1;
 
-    if ((from_.log != nullptr && plan_.length() != 0) || plan_.pieces.size() > most_gathered) {
+    if ((from.log != nullptr && plan.length() != 0) || plan.pieces.size() > most_gathered) {
         // The body may still arrive, lie in a file, or be cut up: follow it, and watch for an early answer
         // meanwhile.
         uploading_ = true;
         upload_whole_ = false;
-        upload_.emplace(over_->wire.on(), std::move(plan_), from_, stop_, std::move(head_text_));
+        upload_.emplace(over_->wire.on(), std::move(plan), from, stop_, std::move(head));
         net::spawn(upload(), [this](const std::exception_ptr& bug) {
             if (bug) { // no memory: close() still waits for us
                 upload_failed_ =
                     failure{.what = code::internal, .detail = "the upload ended by an exception"};
+                upload_.reset();
                 uploading_ = false;
                 over_->wire.cancel();
                 upload_done_.set();
@@ -83,11 +81,11 @@ net::task<result<void>> exchange::send(std::string head, body_plan plan, source 
     std::array<net::asio::const_buffer, 1 + most_gathered> out;
     std::size_t count = 0;
     std::vector<std::string> made;
-    out[count++] = net::asio::buffer(head_text_);
-    for (const piece& each : plan_.pieces) {
+    out[count++] = net::asio::buffer(head);
+    for (const piece& each : plan.pieces) {
         const std::string_view range = each.what == piece::how::literal
                                            ? std::string_view{}
-                                           : from_.memory.substr(each.from.begin, each.from.size());
+                                           : from.memory.substr(each.from.begin, each.from.size());
         switch (each.what) {
         case piece::how::literal:
             out[count++] = net::asio::buffer(each.text);
@@ -97,7 +95,7 @@ net::task<result<void>> exchange::send(std::string head, body_plan plan, source 
             break;
         case piece::how::encode:
         case piece::how::decode: {
-            made.reserve(plan_.pieces.size()); // no text may move: `out` points into it
+            made.reserve(plan.pieces.size()); // no text may move: `out` points into it
             std::string& text = made.emplace_back();
             text.reserve(each.length);
             payloads::transcoder work(each);
@@ -202,6 +200,7 @@ net::task<void> exchange::upload()
             over_->wire.cancel(); // the client's body broke off: no answer is wanted any more
         }
     }
+    upload_.reset();
     uploading_ = false;
     upload_done_.set();
 }
@@ -266,7 +265,7 @@ net::task<result<const wire::response_head*>> exchange::head()
     }
 }
 
-net::task<result<std::string_view>> exchange::next()
+net::task<lean<std::string_view>> exchange::next()
 {
     while (true) {
         over_->in.consume(std::exchange(give_, 0));

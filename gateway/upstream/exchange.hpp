@@ -4,6 +4,7 @@
 #pragma once
 
 #include "message/body.hpp"
+#include "message/boxed.hpp"
 #include "message/failure.hpp"
 #include "message/recycled.hpp"
 #include "net/event.hpp"
@@ -49,13 +50,14 @@ public:
 
     // The next bytes of the body, valid until the next call; empty: the body ended cleanly.
     //   errors   unavailable (cut, bad chunk), timeout (idle), or the interrupt's reason
-    [[nodiscard]] net::task<result<std::string_view>> next();
+    [[nodiscard]] net::task<lean<std::string_view>> next();
 
     // Ends what runs in the background and gives the connection back, or closes it. REQUIRED before the
     // object goes.
     [[nodiscard]] net::task<void> close();
 
-    [[nodiscard]] bool complete() const { return complete_; } // the body was read to its end
+    [[nodiscard]] bool complete() const { return complete_; }   // the body was read to its end
+    [[nodiscard]] bool uploading() const { return uploading_; } // the request's body is still wanted
     // A length or chunks tell where the body ends; else it is the end of the connection, and may be a cut.
     [[nodiscard]] bool delimited() const { return !until_close_; }
     [[nodiscard]] bool wrote_any() const { return wrote_any_; } // one byte of the request left
@@ -72,9 +74,6 @@ private:
     lease over_;
     net::interrupt& stop_;
     exchange_limits limits_;
-    std::string head_text_;
-    body_plan plan_;
-    source from_;
     wire::response_head& head_; // the connection's: not to be looked at once that is given back
     std::optional<wire::chunk_decoder> chunks_;
     std::uint64_t left_ = 0;
@@ -87,9 +86,9 @@ private:
     bool uploading_ = false;
     bool end_upload_ = false;
     bool upload_whole_ = true;
-    std::optional<failure> upload_failed_;
+    boxed<failure> upload_failed_;
     net::event upload_done_;
-    std::optional<plan_reader> upload_;
+    boxed<plan_reader> upload_;
     std::uint64_t bytes_sent_ = 0;
     std::uint64_t bytes_received_ = 0;
 };
