@@ -26,7 +26,8 @@ struct problem
     std::string text; // what is wrong and what to do
 };
 
-// `policy.yaml:12: upstreams.router.kynd: unknown key; did you mean `kind`?`
+// `policy.yaml:12: upstreams.router.kynd: unknown key; did you mean `kind`?`; what looks like a Hugging Face
+// token becomes `hf_...`.
 [[nodiscard]] std::string to_string(const problem& what);
 
 // Looks a variable up; nullopt: unset.

@@ -406,6 +406,18 @@ TEST(load, the_admin_key_may_come_from_outside)
     );
 }
 
+TEST(load, a_token_in_the_wrong_place_is_not_told_on)
+{
+    const std::string token = "hf_" + std::string(17, 'A') + std::string(17, '7');
+    const auto refused = load_text(
+        "hub: " + token + "\n" + token + ": hf_hub\n" + std::string(small), "p.yaml", fake_environment()
+    );
+    const auto all = sentences(refused);
+    EXPECT_THAT(all, Contains(HasSubstr("p.yaml:2: hf_...: unknown key")));
+    EXPECT_THAT(all, Each(Not(HasSubstr("AAAA"))));
+    EXPECT_THAT(all, Each(Not(HasSubstr("7777"))));
+}
+
 TEST(load, limits_and_spool)
 {
     const auto made = good(std::string(small) + R"(
