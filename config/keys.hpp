@@ -17,13 +17,15 @@ inline constexpr auto tls = std::to_array<name>({"certificate", "key"});
 inline constexpr auto admin = std::to_array<name>({"address", "key"});
 inline constexpr auto token = std::to_array<name>({"secret", "bill_to"});
 
-// Of upstreams: of every kind, of a URL, of an engine, of an own process, of a Space.
+// Of upstreams: of every kind, of a URL, of an engine, of an endpoint that may sleep, of an own process, of a
+// Space.
 inline constexpr auto any_upstream = std::to_array<name>(
     {"kind", "token", "tokens", "payload", "timeout", "max_in_flight", "max_waiting", "models"}
 );
 inline constexpr auto remote = std::to_array<name>({"url", "ca_file", "proxy", "insecure_http"});
 inline constexpr auto engine = std::to_array<name>({"engine", "request", "answer", "path"});
 inline constexpr auto probe = std::to_array<name>({"health"});
+inline constexpr auto waking = std::to_array<name>({"wake_timeout"});
 inline constexpr auto worker =
     std::to_array<name>({"command", "ready", "idle_stop", "start_timeout", "stop_timeout", "env"});
 inline constexpr auto space = std::to_array<name>({"space", "api_name"});

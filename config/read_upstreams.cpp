@@ -45,8 +45,15 @@ public:
 
     static known all_keys()
     {
-        static const names all =
-            joined({keys::any_upstream, keys::remote, keys::engine, keys::probe, keys::worker, keys::space});
+        static const names all = joined(
+            {keys::any_upstream,
+             keys::remote,
+             keys::engine,
+             keys::probe,
+             keys::waking,
+             keys::worker,
+             keys::space}
+        );
         return all;
     }
 
@@ -83,7 +90,7 @@ private:
             allowed = joined({keys::any_upstream, keys::remote});
             break;
         case kind::dedicated:
-            allowed = joined({keys::any_upstream, keys::remote, keys::engine, keys::probe});
+            allowed = joined({keys::any_upstream, keys::remote, keys::engine, keys::probe, keys::waking});
             break;
         case kind::space:
             allowed = joined({keys::any_upstream, keys::remote, keys::space});
@@ -190,6 +197,10 @@ private:
         map_.flag("insecure_http", value.insecure_http);
         if (const auto at = map_.get("health")) {
             value.health = at->parse("a path such as `/health`", &parse_route).value_or(value.health);
+        }
+        if (value.kind == kind::dedicated) {
+            value.wake_timeout = std::chrono::minutes(15);
+            map_.duration("wake_timeout", value.wake_timeout, std::chrono::milliseconds(0));
         }
     }
 

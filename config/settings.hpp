@@ -124,7 +124,8 @@ struct upstream
     std::string path;                   // overrides the engine's route when set
     std::optional<config::worker> run;  // local with a command
     std::string health = "/health";
-    std::string space, api_name;     // kind space
+    std::chrono::milliseconds wake_timeout{0}; // dedicated: how long a start may take; 0: no waker
+    std::string space, api_name;               // kind space
     std::vector<std::string> models; // `models:`: names and patterns that it runs, for `route: auto` only
     std::uint64_t id = 0; // hash of name and everything that makes it the same upstream over a reload
 

@@ -127,8 +127,14 @@ std::vector<std::string> known_keys()
     add("listen[].tls", keys::tls);
     add("admin", keys::admin);
     add("tokens.*", keys::token);
-    add("upstreams.*", keys::any_upstream, keys::remote, keys::engine, keys::probe, keys::worker, keys::space
-    );
+    add("upstreams.*",
+        keys::any_upstream,
+        keys::remote,
+        keys::engine,
+        keys::probe,
+        keys::waking,
+        keys::worker,
+        keys::space);
     add("upstreams.*.timeout", keys::timeout);
     add("models.*", keys::model);
     add("models.*.route[]", keys::route);

@@ -147,6 +147,14 @@ result<std::string> explain(
             out += "   off       no_token: every token it names is empty; set it and it is used\n";
             continue;
         }
+        if (to.wake_timeout > std::chrono::milliseconds::zero()) {
+            out += fmt::format(
+                "   asleep    woken by GET {}{}, given up after {}\n",
+                to.at.base_path,
+                to.health,
+                duration(to.wake_timeout)
+            );
+        }
         const adapters::target target{
             .to = &to,
             .with = with,

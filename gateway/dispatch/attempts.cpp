@@ -203,6 +203,9 @@ attempts::consider(std::size_t candidate, take which, time_point now)
         }
         const subject who = subject_of(candidate, with);
         if (const std::optional<block> why = standing_.look(who, now)) {
+            if (why->waking) {
+                standing_.bridge.want(place_of(to, who.model), now);
+            }
             keep_better(least, *why);
             continue;
         }
@@ -290,7 +293,9 @@ attempts::wait(const std::vector<obstacle>& blocked, time_point now, bool& sat_d
             continue;
         }
         const block& why = *here.resting;
-        if (!why.wants_body && (patience <= now || (!why.probing && why.until > patience))) {
+        // When it is over is known, unless somebody finds out at this moment.
+        const bool known = !why.probing && !(why.waking && why.until <= now + cooldowns::waking_look);
+        if (!why.wants_body && (patience <= now || (known && why.until > patience))) {
             continue; // waited long enough, or its time is told and too far away
         }
         if (!one.news) {

@@ -170,7 +170,7 @@ void cooldowns::sweep(time_point now)
         const marks::iterator here = hand_++;
         const time_point last =
             std::max({here->until, here->failed, here->probe_ends, here->limited_until, here->wanted});
-        if (last < now - stale_after) {
+        if (last < now - stale_after && !here->held) {
             erase(here);
         }
     }
@@ -184,14 +184,19 @@ std::optional<block> cooldowns::blocking(const keys& of, time_point now) const
         if (found == nullptr || !found->blocks()) {
             continue;
         }
-        const bool cooling = found->until > now;
+        const bool cooling = found->until > now || found->held;
         if (!cooling && !found->probed(now)) {
             continue;
         }
         // All that cool must be over: the last one to end counts, and a cooldown more than a probe.
-        const block here{
+        block here{
             .because = found->why, .probing = !cooling, .until = cooling ? found->until : found->probe_ends
         };
+        if (found->held) {
+            here.because = outcome::warming;
+            here.waking = true;
+            here.until = std::max(found->until, now + waking_look);
+        }
         if (!worst || (worst->probing && cooling) ||
             (worst->probing == here.probing && here.until > worst->until)) {
             worst = here;
@@ -264,7 +269,7 @@ bool cooldowns::confirm(const subject& who, probe_id probe, time_point now)
     for (const key& one : of) {
         const mark* found = find(one);
         if (found != nullptr && found->blocks() &&
-            (found->until > now || (found->prober != probe && found->probed(now)))) {
+            (found->until > now || found->held || (found->prober != probe && found->probed(now)))) {
             return false;
         }
     }
@@ -348,12 +353,47 @@ bool cooldowns::warmed(const config::upstream& to, std::string_view model)
         // A whole upstream that slept is awake for every model.
         const bool same =
             here->of.place == place && (here->of.where == scope::upstream || here->of.model == model);
-        if (same && here->blocks() && here->why == outcome::warming) {
+        if (same && here->blocks() && (here->held || here->why == outcome::warming)) {
             erase(here);
             changed = true;
         }
     }
     return changed;
+}
+
+void cooldowns::hold(
+    const config::upstream& to, std::optional<std::chrono::milliseconds> waits, time_point now
+)
+{
+    const subject who{.to = &to, .with = nullptr, .model = {}, .task = nullptr};
+    const keys of = keys_of(who);
+    const std::lock_guard hold_lock(lock_);
+    mark& here = make(of[index_of(scope::upstream)], who, now);
+    here.held = true;
+    here.why = outcome::warming;
+    here.prober = 0;
+    here.until = std::max(
+        here.until,
+        now + std::clamp<milliseconds>(waits.value_or(milliseconds::zero()), milliseconds::zero(), longest)
+    );
+}
+
+void cooldowns::let_go(const config::upstream& to, bool asleep, time_point now)
+{
+    const subject who{.to = &to, .with = nullptr, .model = {}, .task = nullptr};
+    const keys of = keys_of(who);
+    const std::lock_guard hold_lock(lock_);
+    mark* here = find(of[index_of(scope::upstream)]);
+    if (here == nullptr || !here->held) {
+        return;
+    }
+    here->held = false;
+    here->until = now;
+    if (!asleep) {
+        here->why = outcome::unavailable;
+        here->until += first_back_off;
+        here->failed = now;
+    }
 }
 
 std::vector<cooldown_view> cooldowns::view(time_point now) const

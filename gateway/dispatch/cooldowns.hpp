@@ -9,6 +9,7 @@
 //   ended      the time is over: the first who claims it is the probe, the others stay blocked (`probing`)
 //   until the probe's
 //              outcome, or until it has taken 5 s
+//   held       a waker works on it (waking.hpp): blocks everybody, whatever the time, and nobody probes
 //   gone       after a success of somebody who was sent after the time was over, or unwanted for 5 minutes
 //
 // One per process; every function may be called from any thread. While no mark has a key of
@@ -60,6 +61,7 @@ struct block
     outcome because = outcome::unavailable;
     bool probing = false;    // the time is over; `until` is when the present probe's time is
     bool wants_body = false; // it could be the probe if its body were whole
+    bool waking = false;     // a waker works on it; `until` is only when to look again
     time_point until;
 
     [[nodiscard]] reason why() const { return probing || wants_body ? reason::probing : reason_for(because); }
@@ -112,6 +114,7 @@ public:
     static constexpr std::chrono::seconds recent{10
     }; // a failure within it makes a second attempt there count as a retry
     static constexpr std::chrono::hours longest{24 * 31};
+    static constexpr std::chrono::seconds waking_look{5}; // how often a request looks at what is being woken
 
     explicit cooldowns(std::size_t capacity = 4096);
 
@@ -143,6 +146,13 @@ public:
 
     // A waker saw `model` ready there: warming marks of every task go away. Returns true if there was one.
     bool warmed(const config::upstream& to, std::string_view model);
+
+    // A waker works on the whole upstream: nobody is sent there, nobody probes, until warmed() or let_go().
+    //   waits   how long the start takes, if that was told
+    void hold(const config::upstream& to, std::optional<std::chrono::milliseconds> waits, time_point now);
+    // The waker stopped. `asleep`: the next request finds out how it is; else it rests as `unavailable`
+    // first.
+    void let_go(const config::upstream& to, bool asleep, time_point now);
 
     [[nodiscard]] std::vector<cooldown_view> view(time_point now) const;
     [[nodiscard]] std::size_t size() const { return size_.load(std::memory_order_relaxed); }
@@ -176,6 +186,7 @@ private:
         time_point until = time_point::min(); // min: counting, blocks nobody
         unsigned level = 0;                   // how often the back-off has doubled
         unsigned in_a_row = 0;
+        bool held = false; // by a waker
         time_point failed = time_point::min();
         probe_id prober = 0;
         time_point probe_ends = time_point::min();
@@ -187,7 +198,7 @@ private:
         std::string upstream;
         std::string token;
 
-        [[nodiscard]] bool blocks() const { return until != time_point::min(); }
+        [[nodiscard]] bool blocks() const { return held || until != time_point::min(); }
         [[nodiscard]] bool probed(time_point now) const { return prober != 0 && probe_ends > now; }
     };
     using marks = std::list<mark>;

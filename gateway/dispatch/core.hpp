@@ -48,6 +48,8 @@ struct snapshot
 [[nodiscard]] result<std::shared_ptr<const snapshot>>
 make_snapshot(std::shared_ptr<const config::settings> policy);
 
+class waker;
+
 // Shared by all cores; every member is safe from any thread.
 struct process
 {
@@ -59,6 +61,7 @@ struct process
     std::string version;
     connections clients{};
     upstream::lookup* hub = nullptr; // null: no request asks the Hub
+    waker* bridge = nullptr;         // null: sleeping endpoints are probed by requests
 };
 
 struct core

@@ -1,6 +1,7 @@
 #include "dispatch/dispatch.hpp"
 
 #include "dispatch/classify_transport.hpp"
+#include "dispatch/waker.hpp"
 #include "payload/tasks.hpp"
 #include "telemetry/log.hpp"
 #include "wire/field.hpp"
@@ -16,11 +17,6 @@ struct overloaded : F...
 {
     using F::operator()...;
 };
-
-bool is_space_host(std::string_view host)
-{
-    return host.ends_with(".hf.space");
-}
 
 // A worker that says so is broken, whatever it was asked.
 bool is_garbage(code what)
@@ -132,6 +128,9 @@ net::task<result<void>> dispatched::begin(net::time_point deadline)
         }
         if (leaks(*bad)) {
             bad = leaked();
+        }
+        if (here_.all.bridge != nullptr) {
+            here_.all.bridge->meets(*target_.to, *bad);
         }
         telemetry::log(
             telemetry::level::debug,
@@ -372,11 +371,7 @@ std::optional<std::string> dispatched::request_text(const adapters::exchange_req
         what.accept.empty() ? "*/*" : std::string_view(what.accept)
     );
     if (target_.with != nullptr && !target_.with->value.empty()) {
-        // A Space's author reads Authorization; the platform's own header is taken off before.
-        line(
-            is_space_host(peer.host) ? "x-hf-authorization: Bearer " : "authorization: Bearer ",
-            target_.with->value.reveal()
-        );
+        line(peer.token_field(), target_.with->value.reveal());
     }
     for (const auto& [name, value] : asked_.forwarded) {
         text += name;

@@ -141,9 +141,10 @@ void last_answer::resting(const config::upstream& by, const block& why, std::chr
         const seconds after = at_least_one(left);
         made.status = 429;
         made.retry_after = after;
-        made.text += why.probing || why.wants_body
-                         ? "; another request is finding out whether it is back"
-                         : "; it is asked again in " + std::to_string(after.count()) + " s";
+        const std::string when = " in " + std::to_string(after.count()) + " s";
+        made.text += why.waking                      ? "; the gateway wakes it: ask again" + when
+                     : why.probing || why.wants_body ? "; another request is finding out whether it is back"
+                                                     : "; it is asked again" + when;
         offer(waiting_helps, std::move(made));
         return;
     }

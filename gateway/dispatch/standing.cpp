@@ -1,5 +1,7 @@
 #include "dispatch/standing.hpp"
 
+#include <algorithm>
+
 namespace gw::dispatch {
 
 void standing::learn(
@@ -27,6 +29,9 @@ void standing::learn(
         }
     }
     if (cooling.learn(who, seen, rests, now, wall)) {
+        if (what.what == outcome::ok) {
+            bridge.works(place_of(*who.to, who.model));
+        }
         room.news(*who.to, who.model);
     }
 }
@@ -50,6 +55,39 @@ void standing::warmed(const config::upstream& to, std::string_view model)
     if (cooling.warmed(to, model)) {
         room.news(to, model);
     }
+}
+
+waking::start standing::sleeps(const config::upstream& to, const verdict& what, time_point now)
+{
+    const auto tokens = static_cast<std::size_t>(
+        std::ranges::count_if(to.tokens, [](const config::token* each) { return !each->value.empty(); })
+    );
+    const waking::start how = bridge.begin(place_of(to, {}), to.name, to.wake_timeout, tokens, now);
+    if (how == waking::start::begun || how == waking::start::joined) {
+        cooling.hold(to, what.retry_after, now);
+    }
+    return how;
+}
+
+void standing::sleeps_no_more(const config::upstream& to, waking::end why, time_point now)
+{
+    switch (why) {
+    case waking::end::ready:
+        cooling.warmed(to, {});
+        break;
+    case waking::end::unwanted:
+    case waking::end::refused:
+    case waking::end::no_route:
+    case waking::end::gone:
+        cooling.let_go(to, true, now);
+        break;
+    case waking::end::paused:
+    case waking::end::unreachable:
+    case waking::end::given_up:
+        cooling.let_go(to, false, now);
+        break;
+    }
+    room.news(to, {});
 }
 
 standing_counters standing::counters() const

@@ -7,6 +7,7 @@
 #include "dispatch/cooldowns.hpp"
 #include "dispatch/retry_budget.hpp"
 #include "dispatch/slots.hpp"
+#include "dispatch/waking.hpp"
 
 #include <atomic>
 #include <cstdint>
@@ -45,6 +46,12 @@ public:
     // A waker saw the model ready there.
     void warmed(const config::upstream& to, std::string_view model);
 
+    // A request met a dedicated endpoint asleep: whether it is woken now. If so, requests pass it by, or wait
+    // for it, until sleeps_no_more().
+    [[nodiscard]] waking::start sleeps(const config::upstream& to, const verdict& what, time_point now);
+    // Its waker stopped. Wakes who waits.
+    void sleeps_no_more(const config::upstream& to, waking::end why, time_point now);
+
     // For `explain`: why `who` would be skipped now.
     [[nodiscard]] std::optional<block> look(const subject& who, time_point now) const
     {
@@ -57,6 +64,7 @@ public:
     cooldowns cooling;
     slots room;
     retry_budget budget;
+    waking bridge;
 
 private:
     std::atomic<std::uint64_t> probes_{0};

@@ -2,6 +2,7 @@
 
 #include "config/values.hpp"
 #include "dispatch/core.hpp"
+#include "dispatch/waker.hpp"
 #include "payload/spool.hpp"
 #include "runtime/admin.hpp"
 #include "runtime/descriptors.hpp"
@@ -77,6 +78,7 @@ public:
     parts(options how, std::shared_ptr<const config::settings> first)
         : how_(std::move(how)), settings_(std::move(first)), bound_(settings_), store_(spool_of(*settings_)),
           workers_(worker_line, how_.executable), records_(STDOUT_FILENO), hub_(names_, how_.version),
+          bridge_(known_, names_, how_.version),
           shared_{
               .names = names_,
               .store = store_,
@@ -84,7 +86,8 @@ public:
               .workers = workers_,
               .records = records_,
               .version = how_.version,
-              .hub = &hub_
+              .hub = &hub_,
+              .bridge = &bridge_
           },
           signals_(control_), drain_limit_(control_), started_(std::chrono::steady_clock::now())
     {
@@ -130,7 +133,8 @@ private:
     dispatch::standing known_;
     workers::supervisor workers_;
     telemetry::line_writer records_;
-    upstream::lookup hub_; // its thread posts to the units' loops
+    upstream::lookup hub_;   // its thread posts to the units' loops
+    dispatch::waker bridge_; // and so does this one
     dispatch::process shared_;
 
     net::asio::io_context control_{1};
@@ -174,6 +178,7 @@ int runtime::parts::run()
         return 2;
     }
     snapshot_ = *first;
+    bridge_.use(snapshot_);
     const unsigned cores =
         how_.threads != 0 ? how_.threads : std::max(1U, std::thread::hardware_concurrency());
     for (unsigned i = 0; i < cores; ++i) {
@@ -198,6 +203,7 @@ int runtime::parts::run()
     allow_connections();
     start();
     control_.run();
+    bridge_.stop();
     stop_cores();
     stop_workers();
     log(level::info, "stopped");
@@ -345,6 +351,7 @@ std::pair<bool, std::string> runtime::parts::reload(std::string_view because)
     if (auto hub = hub_.use(settings_->hub); !hub) {
         log(level::warning, "the Hub is asked as before", {{"problem", hub.error().text}});
     }
+    bridge_.use(snapshot_);
     publish(snapshot_);
     if (watch_) {
         watch_->files(watched_files(how_.config, *settings_));
@@ -637,6 +644,35 @@ std::string runtime::parts::metrics()
             "How many may be in flight; 0: no limit.",
             who,
             static_cast<double>(each.learned != 0 ? each.learned : each.limit));
+    }
+    for (const auto& each : known_.bridge.now()) {
+        const std::string who = label("upstream", each.upstream);
+        const auto seconds = [](std::chrono::milliseconds span) {
+            return std::chrono::duration<double>(span).count();
+        };
+        add("fourways_waking", "1: the endpoint is being woken.", who, each.working ? 1 : 0);
+        add("fourways_waking_requests_total",
+            "Waking requests sent: GETs of the health route, never a client's request.",
+            who,
+            static_cast<double>(each.asked),
+            true);
+        add("fourways_wake_seconds_total",
+            "What all starts took that came to an end, in seconds.",
+            who,
+            seconds(each.took),
+            true);
+        add("fourways_wake_last_seconds",
+            "What the last start took, in seconds; 0: none was seen.",
+            who,
+            seconds(each.last_took));
+        for (std::size_t i = 0; i < dispatch::waking::ends; ++i) {
+            const auto why = static_cast<dispatch::waking::end>(i);
+            add("fourways_wakes_total",
+                "How the waking of an endpoint ended.",
+                who + "," + label("result", dispatch::waking::to_string(why)),
+                static_cast<double>(each.ended[i]),
+                true);
+        }
     }
     for (const auto& each : workers_.snapshot()) {
         const std::string who = label("upstream", each.upstream) + "," + label("model", each.model);

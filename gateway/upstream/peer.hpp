@@ -9,6 +9,7 @@
 #include <cstdint>
 #include <memory>
 #include <string>
+#include <string_view>
 
 namespace gw::upstream {
 
@@ -26,6 +27,13 @@ struct peer
     bool checks_private = false; // refuse private addresses: the name is not the operator's own word
     std::string host_header;
     std::chrono::milliseconds idle{4'000}; // kept connections are dropped before the other side does it
+
+    // What begins the line that carries a token. A Space's author reads Authorization; the platform's own
+    // header is taken off before.
+    [[nodiscard]] std::string_view token_field() const
+    {
+        return host.ends_with(".hf.space") ? "x-hf-authorization: Bearer " : "authorization: Bearer ";
+    }
 
     // The idle limit a kind of upstream gets: uvicorn and llama.cpp close at 5 s, the router later.
     [[nodiscard]] static std::chrono::milliseconds idle_of(config::kind kind)

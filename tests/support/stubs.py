@@ -12,6 +12,7 @@ import io
 import json
 import socket
 import threading
+import time
 import urllib.parse
 
 from PIL import Image
@@ -407,6 +408,54 @@ class Toolkit(Ruled):
     @staticmethod
     def refuse(why):
         return Reply({"error": why}, 400)
+
+
+class Sleeper(Toolkit):
+    """A dedicated endpoint that is scaled to zero: whatever it is sent starts it, and `takes` seconds later it is ready (None: never).
+
+    Meanwhile it answers 503 at once. One that `holds` lets a waking request wait as long as that says (X-Scale-Up-Timeout).
+    """
+
+    def __init__(self, takes=2.0, holds=False):
+        self.takes, self.holds = takes, holds
+        self.waking = []  # when each waking request came, and what it was
+        self.held, self.most_held = 0, 0
+        self.refused = 0  # requests that met it asleep
+        self.ready_at, self.alarm_, self.awake = None, None, threading.Event()
+        self.count_ = threading.Lock()
+        super().__init__()
+
+    def start_(self):
+        if self.alarm_ is None and self.takes is not None:
+            self.alarm_ = threading.Timer(self.takes, self.wake)
+            self.alarm_.daemon = True
+            self.alarm_.start()
+
+    def wake(self):
+        self.ready_at = time.monotonic()
+        self.awake.set()
+
+    def usual(self, seen):
+        asleep = not self.awake.is_set()
+        if seen.method == "GET":
+            with self.count_:
+                self.waking.append((time.monotonic(), seen))
+                self.held += 1
+                self.most_held = max(self.most_held, self.held)
+                self.start_()
+            if asleep and self.holds:
+                asleep = not self.awake.wait(int(seen.field("x-scale-up-timeout")))
+            with self.count_:
+                self.held -= 1
+        elif asleep:
+            with self.count_:
+                self.refused += 1
+                self.start_()
+        return Reply(b"", 503) if asleep else super().usual(seen)
+
+    def __exit__(self, *_):
+        self.awake.set()
+        super().__exit__()
 
 
 class Custom(Ruled):

@@ -145,6 +145,10 @@ TEST_F(examples, full_says_the_defaults)
     ASSERT_NE(vit, nullptr);
     const auto* any = (*made)->find("some/other");
     ASSERT_NE(any, nullptr);
+    const auto* sleeper = (*made)->find_upstream("vit-prod");
+    const auto* silent = (*made)->find_upstream("llm");
+    ASSERT_TRUE(sleeper != nullptr && silent != nullptr);
+    EXPECT_EQ(sleeper->wake_timeout, silent->wake_timeout);
     EXPECT_EQ(vit->fallback.on, any->fallback.on) << "full.yaml lists the default of `on`";
 }
 

@@ -28,7 +28,7 @@ none "gateway/wire" '"(payload|config|policy|auth|dialects)/' "wire/ knows messa
 none "gateway/hub" '"(config|policy|auth|dialects|adapters)/' "hub/ reads what the Hub says and knows no policy"
 none "gateway/dialects" '"adapters/' "dialects and adapters never see each other"
 none "adapters" '"dialects/' "dialects and adapters never see each other"
-none "gateway/dispatch/attempts.cpp gateway/dispatch/standing.cpp gateway/dispatch/cooldowns.cpp gateway/dispatch/slots.cpp" '(<boost/asio|"net/)' "what decides about attempts knows no sockets"
+none "gateway/dispatch/attempts.cpp gateway/dispatch/standing.cpp gateway/dispatch/cooldowns.cpp gateway/dispatch/slots.cpp gateway/dispatch/waking.cpp" '(<boost/asio|"net/)' "what decides about attempts knows no sockets"
 none "gateway/net" '"(upstream|dispatch|ingress|runtime|dialects|adapters|policy)/' "net/ points at nothing above it"
 none "gateway/upstream" '"(dispatch|ingress|runtime|dialects|policy|auth)/' "upstream/ points at nothing above it"
 none "gateway/dispatch" '"(ingress/|runtime/|dialects/|auth/authenticate)' "dispatch/ points at nothing above it; it only keeps the table of keys"
@@ -38,7 +38,7 @@ none "gateway/net gateway/upstream gateway/dispatch gateway/ingress gateway/runt
 
 # Time limits are of the steady clock, so that nobody notices when the machine's clock jumps. The other one is for dates: in records, in answers,
 # in what upstreams say about when to come back, in what is told of workers.
-dates='gateway/(telemetry/access_record|wire/retry|dispatch/(cooldowns|dispatch)|workers/(supervisor|table|core|core_process)|ingress/(serve|reply))\.[ch]pp'
+dates='gateway/(telemetry/access_record|wire/retry|dispatch/(cooldowns|dispatch|waker)|workers/(supervisor|table|core|core_process)|ingress/(serve|reply))\.[ch]pp'
 dates="$dates|adapters/(adapter|classify)\.hpp|gateway/(hub/judge|upstream/hub_client)\.[ch]pp"
 found=$(grep -rnE --include='*.hpp' --include='*.cpp' 'system_clock|system_timer|high_resolution_clock|CLOCK_REALTIME|gettimeofday|[^_]time\((nullptr|NULL|0)\)' gateway adapters config |
     grep -vE "^($dates):" || true)
