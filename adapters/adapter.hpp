@@ -64,6 +64,7 @@ struct answer_head
     answer_kind kind = answer_kind::json;
     std::string media_type;              // `application/json`, `image/png`, `text/event-stream`
     std::optional<std::uint64_t> length; // when known
+    bool as_asked = false;               // JSON in the words of the client's own door: nothing to translate
 };
 
 namespace event {

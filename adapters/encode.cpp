@@ -283,6 +283,51 @@ std::optional<replacement> model_change(const request& asked, const std::string&
     return replacement{*asked.model_at, json_string(model)};
 }
 
+// The same where the body has to name one. REQUIRES it has a member
+std::optional<replacement> model_named(const request& asked, const std::string& model)
+{
+    if (asked.model_at || has_member(asked, "model")) {
+        return model_change(asked, model);
+    }
+    // behind the last member: the one place that is known to be between two of them
+    const auto last =
+        std::ranges::max_element(asked.members, {}, [](const member_text& m) { return m.where.end; });
+    return replacement{{last->where.end, last->where.end}, R"(,"model":)" + json_string(model)};
+}
+
+// A task that was asked in OpenAI's words, in the task's own.
+//   errors   wrong_modality: token numbers, which are those of one model's own tokenizer
+result<encoded> in_task_words(const request& asked, const target& to, const task_style& style)
+{
+    const member_text* inputs = find_member(asked, "inputs");
+    const std::string_view text = inputs->text;
+    const bool numbers = text.starts_with('[') && !text.contains('"') &&
+                         text.find_first_of("0123456789") != std::string_view::npos;
+    if (numbers) {
+        return refuse(
+            code::wrong_modality,
+            "Upstream " + to.to->name +
+                " takes text, not token numbers. Send the text, or a list of texts (langchain: "
+                "check_embedding_ctx_length=False)."
+        );
+    }
+    encoded made{.as = encoding::json, .content_type = std::string(json_type)};
+    append_text(made.body, R"({"inputs":)");
+    if (text.empty()) { // too long to be held
+        made.body.pieces.push_back(piece::copy(inputs->where));
+    } else {
+        append_text(made.body, std::string(text));
+    }
+    const bool at_root = style.at == task_style::parameters::root ||
+                         (style.at == task_style::parameters::by_task && to.task->root_parameters);
+    std::string rest;
+    for (const auto& each : members_of(asked.parameters).value_or(std::vector<member_view>{})) {
+        rest += (at_root || !rest.empty() ? "," : "") + json_string(each.key) + ":" + std::string(each.value);
+    }
+    append_text(made.body, at_root || rest.empty() ? rest + "}" : R"(,"parameters":{)" + rest + "}}");
+    return made;
+}
+
 // A chat made of `inputs`: text becomes the user's message, a list is the messages.
 result<encoded> chat_of_inputs(const request& asked, const std::string& model)
 {
@@ -375,6 +420,12 @@ body_plan with_model(const request& asked, const std::string& model)
     return change ? replace(asked, {std::move(*change)}) : replace(asked, {});
 }
 
+body_plan naming_model(const request& asked, const std::string& model)
+{
+    auto change = model_named(asked, model);
+    return change ? replace(asked, {std::move(*change)}) : replace(asked, {});
+}
+
 std::optional<std::string> query_of(std::string_view parameters)
 {
     const auto members = members_of(parameters);
@@ -398,6 +449,10 @@ std::optional<std::string> query_of(std::string_view parameters)
 
 result<encoded> encode_task(const request& asked, const target& to, const task_style& style)
 {
+    if (is_openai_task(asked.at)) {
+        return in_task_words(asked, to, style);
+    }
+
     // bytes where text or JSON belongs
     const bool takes_bytes = to.task == nullptr || to.task->binary_input() || to.task->input == modality::any;
     if (asked.raw && !takes_bytes) {
@@ -438,13 +493,8 @@ result<encoded> encode_chat(const request& asked, const std::string& model, sche
     }
 
     std::vector<replacement> changes;
-    if (auto change = model_change(asked, model)) {
+    if (auto change = model_named(asked, model)) {
         changes.push_back(std::move(*change));
-    } else if (!asked.model_at && !has_member(asked, "model")) {
-        // behind the last member: the one place that is known to be between two of them
-        const auto last =
-            std::ranges::max_element(asked.members, {}, [](const member_text& m) { return m.where.end; });
-        changes.push_back({{last->where.end, last->where.end}, R"(,"model":)" + json_string(model)});
     }
     if (const member_text* format = short_member(asked, "response_format")) {
         if (auto translated = translated_format(format->text, form)) {
@@ -471,13 +521,13 @@ std::string path_of(const config::upstream& to, std::string_view route)
     return path;
 }
 
-std::string chat_path(const config::upstream& to)
+std::string openai_path(const config::upstream& to, std::string_view route)
 {
     const std::string_view base = to.at.base_path;
-    if (base.ends_with("/chat/completions")) {
+    if (base.ends_with(route)) {
         return path_of(to, "");
     }
-    return path_of(to, base.ends_with("/v1") ? "/chat/completions" : "/v1/chat/completions");
+    return path_of(to, base.ends_with("/v1") ? std::string(route) : "/v1" + std::string(route));
 }
 
 } // namespace gw::adapters

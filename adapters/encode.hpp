@@ -66,6 +66,9 @@ rearranged(const request& asked, const task_info& task, const task_style& style)
 // The body with the value of `model` replaced where it differs.
 [[nodiscard]] body_plan with_model(const request& asked, const std::string& model);
 
+// The same for servers that want to be told a model: also put in where the body names none.
+[[nodiscard]] body_plan naming_model(const request& asked, const std::string& model);
+
 // True when the request is an OpenAI chat: by its door, or by its task.
 [[nodiscard]] bool wants_chat(const request& asked, const target& to);
 
@@ -86,7 +89,8 @@ void append_text(body_plan& to, std::string text);
 // The path of an upstream: its base path, then `route` unless the policy names another. "" becomes "/".
 [[nodiscard]] std::string path_of(const config::upstream& to, std::string_view route);
 
-// The path of a chat: base URLs that end in /v1 or in the whole route are common.
-[[nodiscard]] std::string chat_path(const config::upstream& to);
+// The path of one of OpenAI's routes, as in `/chat/completions`: base URLs that end in /v1 or in the whole
+// route are common.
+[[nodiscard]] std::string openai_path(const config::upstream& to, std::string_view route);
 
 } // namespace gw::adapters

@@ -117,12 +117,13 @@ bool choice_has_content(dom::object choice)
 }
 
 // A member of this name, quotes included, that is a text: a choice says why it is over, TGI's last token the
-// whole text. (Inside a text the quotes would be escaped.)
-bool has_text(std::string_view data, std::string_view key)
+// whole text. (Inside a text the quotes would be escaped.) Nothing may be generated, but no reason is none.
+bool has_text(std::string_view data, std::string_view key, bool may_be_empty)
 {
     for (std::size_t at = data.find(key); at != std::string_view::npos; at = data.find(key, at)) {
         at = data.find_first_not_of(": ", at + key.size());
-        if (at != std::string_view::npos && data[at] == '"') {
+        if (at != std::string_view::npos && data[at] == '"' &&
+            (may_be_empty || !data.substr(at).starts_with("\"\""))) {
             return true;
         }
     }
@@ -281,7 +282,8 @@ private:
         if (data.contains("\"usage\"")) {
             read_usage(data, used_);
         }
-        finished_ = finished_ || has_text(data, plan_.tokens ? R"("generated_text")" : R"("finish_reason")");
+        finished_ = finished_ || (plan_.tokens ? has_text(data, R"("generated_text")", true)
+                                               : has_text(data, R"("finish_reason")", false));
         content_ = content_ || has_content(data);
         return action::forward{content_};
     }
@@ -341,7 +343,9 @@ private:
             return action::read{.how = action::read::as::whole, .held = needs_text()};
         }
         if (json) {
-            return action::read{action::read::as::raw, {answer_kind::json, std::string(json_type), length}};
+            return action::read{
+                action::read::as::raw, {answer_kind::json, std::string(json_type), length, plan_.as_asked}
+            };
         }
         if (plan_.must_be_json && !(plan_.wanted == expects::bytes && is_media(head.content_type))) {
             return action::read{.how = action::read::as::whole, .held = needs_text()};

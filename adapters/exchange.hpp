@@ -16,8 +16,9 @@ namespace gw::adapters {
 struct answer_plan
 {
     expects wanted = expects::anything;
-    bool chat = false;   // an OpenAI route
-    bool stream = false; // the client asked for events
+    bool chat = false;     // an OpenAI route
+    bool as_asked = false; // which the client's door is too: the answer goes on untouched
+    bool stream = false;   // the client asked for events
     std::optional<std::string>
         pointer; // JSON Pointer (RFC 6901) to the task's output; nullopt: the whole answer is it
     bool must_be_json = false;       // whatever the Content-Type says: the answer is read whole and checked

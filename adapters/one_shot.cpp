@@ -13,7 +13,7 @@ prepare_chat(const request& asked, const target& to, const std::string& model, s
         .as = body->as,
         .what =
             {
-                .path = chat_path(*to.to),
+                .path = openai_path(*to.to, "/chat/completions"),
                 .content_type = std::move(body->content_type),
                 .accept = asked.stream ? "text/event-stream" : "application/json",
                 .body = std::move(body->body),

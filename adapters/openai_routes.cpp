@@ -230,6 +230,32 @@ std::string_view route_for(const openai_routes& of, const request& asked, const 
                                                                  : std::string_view{};
 }
 
+prepared prepare_as_asked(const request& asked, const target& to, const std::string& model)
+{
+    body_plan body = naming_model(asked, model);
+    const bool untouched = body.pass_through();
+    const bool bytes = to.task != nullptr && to.task->output == modality::audio;
+    return {
+        .as = untouched ? encoding::pass_through : encoding::json,
+        .what =
+            {
+                .content_type = "application/json",
+                .accept = bytes          ? ""
+                          : asked.stream ? "text/event-stream"
+                                         : "application/json",
+                .body = std::move(body),
+                .expects_stream = asked.stream,
+            },
+        .answer =
+            {
+                .wanted = bytes ? expects::bytes : expects::json,
+                .chat = true,
+                .as_asked = true,
+                .stream = asked.stream,
+            },
+    };
+}
+
 result<prepared> prepare_openai_task(
     const request& asked, const target& to, const std::string& model, const openai_habits& habits
 )

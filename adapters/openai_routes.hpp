@@ -1,6 +1,7 @@
 // Tasks asked on the routes of OpenAI's API: text generation, embeddings, images, speech, transcriptions.
-// Their bodies and answers never have the task's form, so both are translated. Shared by the engine `openai`
-// and by the providers of the router that speak it. Pure.
+// Their bodies and answers never have the task's form, so both are translated, unless the client's door
+// speaks OpenAI's words too: then they pass as they came. Shared by the engines that have such routes and by
+// the providers of the router that speak it. Pure.
 #pragma once
 
 #include "adapters/one_shot.hpp"
@@ -32,6 +33,10 @@ struct openai_habits
     bool image_sizes = true;                    // "size":"WxH"; false: width and height
     std::string_view image_steps;               // its name of num_inference_steps; "": not taken
 };
+
+// A request in OpenAI's words for a server that speaks them: the body with the name of the model there, the
+// answer as it comes. REQUIRES is_openai_task(asked.at); the path is the caller's to set.
+[[nodiscard]] prepared prepare_as_asked(const request& asked, const target& to, const std::string& model);
 
 // The request of a task but for its path, which is the caller's to set. REQUIRES route_for() found one, and
 // the task is no chat.

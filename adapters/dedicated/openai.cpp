@@ -8,12 +8,12 @@ namespace gw::adapters::dedicated {
 namespace {
 
 constexpr openai_routes routes{
-    .chat = "/v1/chat/completions",
-    .completions = "/v1/completions",
-    .embeddings = "/v1/embeddings",
-    .images = "/v1/images/generations",
-    .speech = "/v1/audio/speech",
-    .transcriptions = "/v1/audio/transcriptions",
+    .chat = "/chat/completions",
+    .completions = "/completions",
+    .embeddings = "/embeddings",
+    .images = "/images/generations",
+    .speech = "/audio/speech",
+    .transcriptions = "/audio/transcriptions",
 };
 
 class openai_adapter final : public one_shot
@@ -26,9 +26,10 @@ protected:
         }
         const std::string_view route = route_for(routes, asked, to);
         if (!route.empty()) {
-            auto made = prepare_openai_task(asked, to, to.model);
+            auto made = is_openai_task(asked.at) ? prepare_as_asked(asked, to, to.model)
+                                                 : prepare_openai_task(asked, to, to.model);
             if (made) {
-                made->what.path = path_of(*to.to, route);
+                made->what.path = openai_path(*to.to, route);
             }
             return made;
         }

@@ -1,9 +1,9 @@
 // Text Embeddings Inference: one model of one kind, and a route per kind; the task says which. Its parameters
 // stand at the root. A list of two texts is one pair to its classifier, so a list of texts is sent as a list
-// of lists.
+// of lists. Who asks for embeddings in OpenAI's words is answered by its own route for them.
 //   source  huggingface/text-embeddings-inference router/src/http/{server,types}.rs
 #include "adapters/engines.hpp"
-#include "adapters/one_shot.hpp"
+#include "adapters/openai_routes.hpp"
 #include "payload/tasks.hpp"
 #include "wire/json_walk.hpp"
 
@@ -170,6 +170,11 @@ protected:
                               "policy."
                             : ", each for models of that kind.")
             );
+        }
+        if (is_openai_task(asked.at)) {
+            prepared made = prepare_as_asked(asked, to, to.model);
+            made.what.path = openai_path(*to.to, "/embeddings");
+            return made;
         }
         auto body = body_of(asked, to, known->path);
         if (!body) {

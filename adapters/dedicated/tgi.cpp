@@ -1,9 +1,9 @@
 // Text Generation Inference: text generation in its own words, which are those of Hugging Face's clients, so
-// that they pass as they came; chats on its OpenAI route, with a schema told its way. Its streams answer 200
-// before anything is known: the first event decides (exchange.cpp).
+// that they pass as they came; chats and completions on its OpenAI routes, with a schema told its way. Its
+// streams answer 200 before anything is known: the first event decides (exchange.cpp).
 //   source  huggingface/text-generation-inference router/src/{server,lib}.rs
 #include "adapters/engines.hpp"
-#include "adapters/one_shot.hpp"
+#include "adapters/openai_routes.hpp"
 #include "payload/tasks.hpp"
 
 namespace gw::adapters::dedicated {
@@ -41,6 +41,11 @@ protected:
                          : ", not " + std::string(to.task->name) +
                                ". Engines for it: toolkit, custom; or a serverless upstream.")
             );
+        }
+        if (is_openai_task(asked.at)) {
+            prepared made = prepare_as_asked(asked, to, to.model);
+            made.what.path = openai_path(*to.to, "/completions");
+            return made;
         }
         auto body = encode_task(asked, to, style);
         if (!body) {

@@ -111,9 +111,15 @@ std::unexpected<failure> needs_name(const target& to, std::string_view provider)
     );
 }
 
-// A task for hf-inference.
+// A task for hf-inference, which of OpenAI's routes has the one for completions.
 result<prepared> task_of(const request& asked, const target& to)
 {
+    if (is_openai_task(asked.at) && to.task != nullptr && to.task->name == "text-generation") {
+        const std::string id = to.model.substr(0, to.model.rfind(':'));
+        prepared made = prepare_as_asked(asked, to, id);
+        made.what.path = path_of(*to.to, "/hf-inference/models" + model_path(id) + "/v1/completions");
+        return made;
+    }
     auto body = encode_task(asked, to, style);
     if (!body) {
         return fail(body);
@@ -143,6 +149,21 @@ result<prepared> task_of(const request& asked, const target& to)
     };
 }
 
+// Whether what was asked in OpenAI's words passes as it came. Providers have words of their own for the size
+// of a picture and the form it comes in.
+bool passes_at(const request& asked, const task_info& task)
+{
+    return is_openai_task(asked.at) && task.output != modality::image;
+}
+
+// Some answer numbers where base64 was asked for, which one of the SDKs reads as nothing: the door looks.
+prepared as_asked(const request& asked, const target& to, const std::string& model)
+{
+    prepared made = prepare_as_asked(asked, to, model);
+    made.answer.as_asked = to.task->shape != answer_shape::numbers;
+    return made;
+}
+
 // A provider's own route, with its own name of the model.
 result<prepared> at_provider(const request& asked, const target& to, std::string_view provider)
 {
@@ -167,8 +188,9 @@ result<prepared> at_provider(const request& asked, const target& to, std::string
     if (route.empty()) {
         return no_route(to, provider);
     }
-    auto made = wants_chat(asked, to) ? prepare_chat(asked, to, id, known->habits.schema)
-                                      : prepare_openai_task(asked, to, id, known->habits);
+    auto made = wants_chat(asked, to)        ? prepare_chat(asked, to, id, known->habits.schema)
+                : passes_at(asked, *to.task) ? result<prepared>(as_asked(asked, to, id))
+                                             : prepare_openai_task(asked, to, id, known->habits);
     if (made) {
         made->what.path = path_of(*to.to, "/" + std::string(provider) + "/" + std::string(route));
         made->what.fields = known->fields;

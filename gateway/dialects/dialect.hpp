@@ -74,12 +74,14 @@ public:
 
     // `kind_is_bytes`/`media_type`: the canonical answer's head (adapters/adapter.hpp answer_head, spelled
     // out: no include).
-    enum class answer_is : std::uint8_t { json, bytes, events };
+    // `own_json`: the door's own words already, from a server that speaks them.
+    enum class answer_is : std::uint8_t { json, own_json, bytes, events };
     [[nodiscard]] virtual result<rendering>
     render(const request& asked, answer_is kind, std::string_view media_type) const = 0;
 
     // A complete canonical answer in the shape that this client accepts.
-    [[nodiscard]] virtual std::string answer_of(const request& asked, std::string json) const = 0;
+    //   errors   unavailable, unsupported: it holds nothing that could be told in that shape
+    [[nodiscard]] virtual result<std::string> answer_of(const request& asked, std::string json) const = 0;
 
     // A complete JSON answer rendered as the event stream the client asked for, `[DONE]` included.
     [[nodiscard]] virtual std::string

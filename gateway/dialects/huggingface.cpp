@@ -1,8 +1,10 @@
-// The paths of Hugging Face's own clients: any task below /models/{id}, and chat below /models/{id}/v1. The
+// The paths of Hugging Face's own clients: any task below /models/{id}, and chats, completions and embeddings
+// in OpenAI's words below /models/{id}/v1. The
 // path names the model (a body's `model` may be "dummy", "tgi" or the URL itself), and what the body holds
 // beyond the protocol travels as it is.
 #include "dialects/answers.hpp"
 #include "dialects/errors.hpp"
+#include "dialects/openai_tasks.hpp"
 #include "dialects/reading.hpp"
 #include "dialects/reword.hpp"
 #include "dialects/tongues.hpp"
@@ -86,9 +88,10 @@ public:
         if (!asked) {
             return asked;
         }
-        auto read = at.at == door::hf_chat ? take_chat(*asked, body)
-                    : body.json            ? read_json(*asked, body)
-                                           : read_raw(*asked, query, body);
+        auto read = at.at == door::hf_chat  ? take_chat(*asked, body)
+                    : is_openai_task(at.at) ? take_openai_task(*asked, body)
+                    : body.json             ? read_json(*asked, body)
+                                            : read_raw(*asked, query, body);
         if (!read) {
             return fail(read);
         }
@@ -103,6 +106,9 @@ public:
         if (is_chat(asked.at)) {
             return render_chat(asked, kind, media_type);
         }
+        if (is_openai_task(asked.at)) {
+            return render_openai_task(asked, kind, media_type);
+        }
         auto shape = render_any(asked, kind, media_type);
         if (shape && kind == answer_is::json && shape->as == rendering::how::as_is && rewords(asked)) {
             shape->as = rendering::how::reworded;
@@ -110,15 +116,19 @@ public:
         return shape;
     }
 
-    std::string answer_of(const request& asked, std::string json) const override
+    result<std::string> answer_of(const request& asked, std::string json) const override
     {
+        if (is_openai_task(asked.at)) {
+            return openai_task_answer(asked, std::move(json));
+        }
         return reworded(asked, std::move(json));
     }
 
     std::string events_from_answer(const request& asked, std::string_view json) const override
     {
-        auto events = events_of(asked, json);
-        return events ? std::move(*events) : error_event(cut_answer(), asked.request_id);
+        const auto events =
+            is_openai_task(asked.at) ? openai_task_events(asked, json) : events_of(asked, json);
+        return events ? *events : error_event(cut_answer(), asked.request_id);
     }
 
     int status_of(const failure& what) const override { return client_status(what, says_503::never); }

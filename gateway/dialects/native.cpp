@@ -191,7 +191,7 @@ public:
         return render_any(asked, kind, media_type);
     }
 
-    std::string answer_of(const request&, std::string json) const override { return json; }
+    result<std::string> answer_of(const request&, std::string json) const override { return json; }
 
     std::string events_from_answer(const request& asked, std::string_view json) const override
     {

@@ -1,6 +1,8 @@
-// The paths of OpenAI's SDKs: /v1/chat/completions, and /v1/models, which the gateway answers itself.
+// The paths of OpenAI's SDKs: chats, the tasks that its API has a route for, and /v1/models, which the
+// gateway answers itself.
 #include "dialects/answers.hpp"
 #include "dialects/errors.hpp"
+#include "dialects/openai_tasks.hpp"
 #include "dialects/reading.hpp"
 #include "dialects/tongues.hpp"
 
@@ -9,9 +11,9 @@
 namespace gw::dialects {
 namespace {
 
-result<void> read_chat(request& into, const body_facts& body)
+result<void> read_body(request& into, const body_facts& body)
 {
-    if (auto taken = take_chat(into, body); !taken) {
+    if (auto taken = is_chat(into.at) ? take_chat(into, body) : take_openai_task(into, body); !taken) {
         return taken;
     }
     auto model = read_string(body, "model");
@@ -31,10 +33,10 @@ public:
     ) const override
     {
         auto asked = begin(id(), at, head);
-        if (!asked || at.at != door::openai_chat) {
+        if (!asked || at.at == door::openai_models) {
             return asked;
         }
-        if (auto read = read_chat(*asked, body); !read) {
+        if (auto read = read_body(*asked, body); !read) {
             return fail(read);
         }
         if (auto settled = settle_task(*asked, nullptr, body); !settled) {
@@ -45,15 +47,19 @@ public:
 
     result<rendering> render(const request& asked, answer_is kind, std::string_view media_type) const override
     {
-        return render_chat(asked, kind, media_type);
+        return is_chat(asked.at) ? render_chat(asked, kind, media_type)
+                                 : render_openai_task(asked, kind, media_type);
     }
 
-    std::string answer_of(const request&, std::string json) const override { return json; }
+    result<std::string> answer_of(const request& asked, std::string json) const override
+    {
+        return openai_task_answer(asked, std::move(json));
+    }
 
     std::string events_from_answer(const request& asked, std::string_view json) const override
     {
-        auto events = events_of(asked, json);
-        return events ? std::move(*events) : error_event(cut_answer(), asked.request_id);
+        const auto events = is_chat(asked.at) ? events_of(asked, json) : openai_task_events(asked, json);
+        return events ? *events : error_event(cut_answer(), asked.request_id);
     }
 
     int status_of(const failure& what) const override

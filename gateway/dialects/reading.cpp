@@ -35,17 +35,6 @@ std::string_view with_article(wire::json_kind kind)
     return "null";
 }
 
-std::unexpected<failure> wrong_type(std::string_view name, std::string_view wanted, wire::json_kind found)
-{
-    std::string text = shown(name);
-    text += " must be ";
-    text += wanted;
-    text += ", not ";
-    text += with_article(found);
-    text += '.';
-    return refuse_field(code::invalid_json, name, std::move(text));
-}
-
 // `30s`, `1.5s`, `500ms`, `2m`, `1h`, or plain seconds; more than 0, at most a day.
 std::optional<std::chrono::milliseconds> parse_timeout(std::string_view value)
 {
@@ -102,6 +91,17 @@ std::unexpected<failure> refuse_field(code what, std::string_view field, std::st
     auto refusal = refuse(what, std::move(text));
     refusal.error().param = field;
     return refusal;
+}
+
+std::unexpected<failure> wrong_type(std::string_view name, std::string_view wanted, wire::json_kind found)
+{
+    std::string text = shown(name);
+    text += " must be ";
+    text += wanted;
+    text += ", not ";
+    text += with_article(found);
+    text += '.';
+    return refuse_field(code::invalid_json, name, std::move(text));
 }
 
 result<request> begin(dialect_id id, const door_match& at, const wire::request_head& head)
@@ -280,6 +280,20 @@ result<void> set_task(request& into, std::string name)
     return {};
 }
 
+result<void> take_stream(request& into, const body_facts& body)
+{
+    auto stream = read_bool(body, "stream");
+    if (!stream) {
+        return fail(stream);
+    }
+    into.stream = *stream;
+    const auto options = find(body, "stream_options");
+    if (options && options->kind != wire::json_kind::object) {
+        return wrong_type("stream_options", R"(an object such as {"include_usage":true})", options->kind);
+    }
+    return {};
+}
+
 result<void> take_chat(request& into, const body_facts& body)
 {
     // The body as a whole.
@@ -304,14 +318,8 @@ result<void> take_chat(request& into, const body_facts& body)
             "messages", R"(a list such as [{"role":"user","content":"Hello"}])", messages->kind
         );
     }
-    auto stream = read_bool(body, "stream");
-    if (!stream) {
-        return fail(stream);
-    }
-    into.stream = *stream;
-    const auto options = find(body, "stream_options");
-    if (options && options->kind != wire::json_kind::object) {
-        return wrong_type("stream_options", R"(an object such as {"include_usage":true})", options->kind);
+    if (auto taken_stream = take_stream(into, body); !taken_stream) {
+        return taken_stream;
     }
 
     // The value of `model`, so that an upstream can be given the name it knows.

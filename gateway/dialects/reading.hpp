@@ -41,6 +41,10 @@ struct member
 //   errors   invalid_json: not JSON, or no object
 [[nodiscard]] result<void> take_object(request& into, const body_facts& body, std::string_view example);
 
+// A refusal of a member of another type than `wanted`, which is told with its article.
+[[nodiscard]] std::unexpected<failure>
+wrong_type(std::string_view name, std::string_view wanted, wire::json_kind found);
+
 // A string member, unescaped; nullopt when absent.
 //   errors   invalid_json: another type, or too long to be looked at
 [[nodiscard]] result<std::optional<std::string>> read_string(const body_facts& body, std::string_view name);
@@ -89,6 +93,10 @@ render_chat(const request& asked, dialect::answer_is kind, std::string_view medi
 //   errors   invalid_json: no object, `messages` absent or no array, `stream` no boolean, `stream_options` no
 //   object
 [[nodiscard]] result<void> take_chat(request& into, const body_facts& body);
+
+// `stream`, and that `stream_options` is an object.
+//   errors   invalid_json
+[[nodiscard]] result<void> take_stream(request& into, const body_facts& body);
 
 // The name among `names` that `given` was probably meant to be; empty: none is near.
 [[nodiscard]] std::string_view nearest(std::string_view given, std::span<const std::string_view> names);

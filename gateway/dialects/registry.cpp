@@ -72,6 +72,12 @@ door_match below_models(segments parts)
     if (parts.size() > 3 && ends_with(parts, {"v1", "chat", "completions"})) {
         found.at = door::hf_chat;
         parts.resize(parts.size() - 3);
+    } else if (parts.size() > 2 && ends_with(parts, {"v1", "completions"})) {
+        found.at = door::hf_completions;
+        parts.resize(parts.size() - 2);
+    } else if (parts.size() > 2 && ends_with(parts, {"v1", "embeddings"})) {
+        found.at = door::hf_embeddings;
+        parts.resize(parts.size() - 2);
     } else if (parts.size() > 2 && parts[parts.size() - 2] == "pipeline") {
         found.task = wire::percent_decode(parts.back()).value_or("");
         parts.resize(parts.size() - 2);
@@ -88,6 +94,18 @@ door_match match(const segments& parts)
     }
     if (is(parts, {"v1", "chat", "completions"})) {
         return {.tongue = &openai(), .at = door::openai_chat};
+    }
+    if (is(parts, {"v1", "completions"})) {
+        return {.tongue = &openai(), .at = door::openai_completions};
+    }
+    if (is(parts, {"v1", "embeddings"})) {
+        return {.tongue = &openai(), .at = door::openai_embeddings};
+    }
+    if (is(parts, {"v1", "images", "generations"})) {
+        return {.tongue = &openai(), .at = door::openai_images};
+    }
+    if (is(parts, {"v1", "audio", "speech"})) {
+        return {.tongue = &openai(), .at = door::openai_speech};
     }
     if (is(parts, {"v1", "models"})) {
         return {.tongue = &openai(), .at = door::openai_models};
@@ -129,16 +147,18 @@ std::unexpected<failure> no_door(std::string_view path, const segments& parts)
     text += path.size() > longest ? "... " : ". ";
     if (is(parts, {"models"})) {
         text += "GET /v1/models lists the models. ";
-    } else if (ends_with(parts, {"chat", "completions"}) || ends_with(parts, {"v1", "models"})) {
+    } else if (ends_with(parts, {"completions"}) || ends_with(parts, {"embeddings"}) ||
+               ends_with(parts, {"v1", "models"})) {
         text += "The base URL of an OpenAI SDK ends in /v1, that of a Hugging Face client in /models/{id}. ";
     } else if (parts.size() > 2 && (parts[0] == "models" || parts[0] == "hf-inference") &&
                std::ranges::find(parts, "v1") == parts.end()) {
         text += "A model id is `name` or `namespace/name`. ";
     }
-    text += "Served are POST /v1/inference, POST /models/{id}, /models/{id}/pipeline/{task} and "
-            "/models/{id}/v1/chat/completions (also below /hf-inference), POST /v1/chat/completions, GET "
-            "/v1/models, "
-            "GET /v1/models/{id} and GET /health.";
+    text += "Served are POST /v1/inference, POST /models/{id}, /models/{id}/pipeline/{task} and, below "
+            "/models/{id}, /v1/chat/completions, /v1/completions and /v1/embeddings (all also below "
+            "/hf-inference); POST /v1/chat/completions, /v1/completions, /v1/embeddings, "
+            "/v1/images/generations and /v1/audio/speech; GET /v1/models, GET /v1/models/{id} and GET "
+            "/health.";
     return refuse(code::no_such_door, std::move(text));
 }
 

@@ -37,6 +37,7 @@ result<rendering> render_any(const request& asked, dialect::answer_is kind, std:
         }
         return as_events(false);
     case dialect::answer_is::json:
+    case dialect::answer_is::own_json:
         if (asked.stream) {
             return as_events(true);
         }

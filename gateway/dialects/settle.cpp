@@ -127,8 +127,8 @@ result<void> settle_task(request& asked, const task_info* task, const body_facts
     }
     const modality input = asked.task != nullptr ? asked.task->input : modality::any;
 
-    if (is_chat(asked.at)) {
-        return {}; // text in, text out, whatever Accept says
+    if (is_chat(asked.at) || is_openai_task(asked.at)) {
+        return {}; // text in, and out what the door says, whatever Accept says
     }
 
     // What the client can read depends on what the task gives.

@@ -86,13 +86,14 @@ net::task<result<void>> body::begin(const wire::request_head& head, door at)
     framing_ = head.body;
     left_ = head.content_length;
     const bool empty = framing_ == wire::framing::none || (framing_ == wire::framing::sized && left_ == 0);
+    const bool says_json = is_chat(at) || is_openai_task(at) || payloads::is_json(head.content_type);
     const std::uint64_t json_limit = now_.limits.payload_bytes / 3 * 4 + now_.limits.json_bytes;
     if (framing_ == wire::framing::chunked) {
         chunks_.emplace(origin::client);
     }
     if (empty) {
         received_ = whole_ = true;
-        json_ = is_chat(at) || payloads::is_json(head.content_type);
+        json_ = says_json;
         if (json_) {
             co_return refuse(code::invalid_json, "the body is empty; a JSON object is expected");
         }
@@ -103,7 +104,6 @@ net::task<result<void>> body::begin(const wire::request_head& head, door at)
     if (framing_ == wire::framing::sized && left_ > json_limit) {
         co_return too_large(now_.limits.payload_bytes, "limits.payload_bytes");
     }
-    const bool says_json = is_chat(at) || payloads::is_json(head.content_type);
     const bool says_nothing = !says_json && payloads::canonical(head.content_type).empty();
     if (framing_ == wire::framing::sized && !says_json && !says_nothing &&
         left_ > now_.limits.payload_bytes) {

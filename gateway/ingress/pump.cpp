@@ -22,7 +22,7 @@ net::task<lean<void>> request_run::pump()
 {
     using is = dialects::dialect::answer_is;
     const adapters::answer_head& answer = work_->answer();
-    const is kind = answer.kind == adapters::answer_kind::json    ? is::json
+    const is kind = answer.kind == adapters::answer_kind::json    ? answer.as_asked ? is::own_json : is::json
                     : answer.kind == adapters::answer_kind::bytes ? is::bytes
                                                                   : is::events;
     auto shape = tongue().render(asked_, kind, answer.media_type);
@@ -162,12 +162,15 @@ net::task<lean<void>> request_run::pump_reworded()
     if (!json) {
         co_return fail(json);
     }
-    const std::string answer = tongue().answer_of(asked_, std::move(*json));
+    auto answer = tongue().answer_of(asked_, std::move(*json));
+    if (!answer) {
+        co_return fail(answer);
+    }
     reply_head head = head_of(200, "application/json");
-    head.length = answer.size();
+    head.length = answer->size();
     head.as = body_length::sized;
     out_.begin(head);
-    auto sent = co_await out_.finish(answer);
+    auto sent = co_await out_.finish(*answer);
     co_return sent;
 }
 

@@ -323,6 +323,7 @@ net::task<result<void>> request_run::parse()
     asked_ = std::move(*asked);
     asked_.client = record_.client;
     asked_.request_id = request_id_;
+    asked_.arrived = std::chrono::duration_cast<std::chrono::seconds>(record_.at.time_since_epoch()).count();
     record_.model = asked_.model;
     record_.task = asked_.task != nullptr ? asked_.task->name : std::string_view(asked_.task_name);
     co_return result<void>{};

@@ -24,8 +24,20 @@ std::string_view to_string(door value)
         return "hf_task";
     case door::hf_chat:
         return "hf_chat";
+    case door::hf_completions:
+        return "hf_completions";
+    case door::hf_embeddings:
+        return "hf_embeddings";
     case door::openai_chat:
         return "openai_chat";
+    case door::openai_completions:
+        return "openai_completions";
+    case door::openai_embeddings:
+        return "openai_embeddings";
+    case door::openai_images:
+        return "openai_images";
+    case door::openai_speech:
+        return "openai_speech";
     case door::openai_models:
         return "openai_models";
     case door::health:

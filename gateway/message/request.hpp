@@ -24,18 +24,40 @@ enum class dialect_id : std::uint8_t { native, huggingface, openai };
 
 // One endpoint of a dialect; the client's shape is known from it.
 enum class door : std::uint8_t {
-    native_inference, // POST /v1/inference
-    hf_task,          // POST [/hf-inference]/models/{id}[/pipeline/{task}]
-    hf_chat,          // POST [/hf-inference]/models/{id}/v1/chat/completions
-    openai_chat,      // POST /v1/chat/completions
-    openai_models,    // GET /v1/models, /v1/models/{id}: answered by us
-    health,           // GET /health: answered by us
+    native_inference,   // POST /v1/inference
+    hf_task,            // POST [/hf-inference]/models/{id}[/pipeline/{task}]
+    hf_chat,            // POST [/hf-inference]/models/{id}/v1/chat/completions
+    hf_completions,     // POST [/hf-inference]/models/{id}/v1/completions
+    hf_embeddings,      // POST [/hf-inference]/models/{id}/v1/embeddings
+    openai_chat,        // POST /v1/chat/completions
+    openai_completions, // POST /v1/completions
+    openai_embeddings,  // POST /v1/embeddings
+    openai_images,      // POST /v1/images/generations
+    openai_speech,      // POST /v1/audio/speech
+    openai_models,      // GET /v1/models, /v1/models/{id}: answered by us
+    health,             // GET /health: answered by us
 };
 [[nodiscard]] std::string_view to_string(door value);
 // True for the doors whose body is an OpenAI chat request.
 [[nodiscard]] constexpr bool is_chat(door value)
 {
     return value == door::hf_chat || value == door::openai_chat;
+}
+// True for the doors whose body is a task's request in the words of OpenAI's API. The door says the task;
+// `inputs` and `parameters` of the request are what the words mean, its body is what was received.
+[[nodiscard]] constexpr bool is_openai_task(door value)
+{
+    switch (value) {
+    case door::hf_completions:
+    case door::hf_embeddings:
+    case door::openai_completions:
+    case door::openai_embeddings:
+    case door::openai_images:
+    case door::openai_speech:
+        return true;
+    default:
+        return false;
+    }
 }
 
 // The client's binary payload, wherever it stands in the body.
@@ -92,6 +114,7 @@ struct request
 
     std::string client; // the caller's name in the policy; "anonymous" without `clients:`
     std::string request_id;
+    std::int64_t arrived = 0; // seconds since 1970
     std::string user_agent;
     std::vector<std::pair<std::string, std::string>> forwarded; // traceparent, baggage, ...: the allow-list
     std::optional<std::chrono::milliseconds> timeout;           // x-fourways-timeout

@@ -118,6 +118,13 @@ result<const task_info*> task_of(const request& asked, const resolved& what, con
         }
         return payloads::find_task("chat-completion");
     }
+    if (is_openai_task(asked.at) && policy != nullptr && policy->binary_input()) {
+        return refuse(
+            code::wrong_modality,
+            "`" + what.model + "` is a model for " + std::string(policy->name) + ", not for " +
+                std::string(asked.task->name) + ": use POST /v1/inference or POST /models/" + what.model
+        );
+    }
     if (asked.task != nullptr) {
         return asked.task;
     }

@@ -10,8 +10,8 @@ import pytest
 from engines import Tei, Tgi, recorded
 from stubs import fingerprint
 
-TGI = [each for each in recorded("tgi-3.3.6") if each.path in ("/", "/generate", "/generate_stream", "/v1/chat/completions")]
-TEI = [each for each in recorded("tei-1.9.3") if each.path in ("/", "/embed", "/similarity", "/predict", "/rerank")]
+TGI = [each for each in recorded("tgi-3.3.6") if each.path in ("/", "/generate", "/generate_stream", "/v1/chat/completions", "/v1/completions")]
+TEI = [each for each in recorded("tei-1.9.3") if each.path in ("/", "/embed", "/similarity", "/predict", "/rerank", "/v1/embeddings")]
 TASKS = {"embed": "feature-extraction", "similarity": "sentence-similarity", "predict": "text-classification", "rerank": "text-ranking"}
 
 
@@ -121,12 +121,14 @@ def test_tgi(fresh, stubs, exchange):
         model = "generate"
         asked |= {"stream": True} if exchange.path == "/generate_stream" else {}
     elif exchange.path != "/":
-        model, path = "chat", "/v1/chat/completions"
+        model, path = "chat", exchange.path
     before = len(stubs["tgi"].seen)
     if "messages" in asked and not isinstance(asked["messages"], list):
         return  # the gateway's own refusal
     if "inputs" not in asked and model != "chat":
         return
+    if exchange.path == "/v1/completions":
+        model = "tgi"
     reply = ask(fresh, model, path, **asked)
     seen = stubs["tgi"].seen[before]
     assert (seen.method, seen.path) == ("POST", exchange.path)
@@ -139,13 +141,16 @@ def test_tei(fresh, stubs, exchange):
     asked = dict(exchange.asked)
     if "inputs" not in asked and exchange.path == "/embed":
         return  # the gateway's own refusal
-    model = exchange.path.strip("/") or "embed"
+    model, path = exchange.path.strip("/") or "embed", ""
+    if exchange.path == "/v1/embeddings":
+        model, path = "embed", exchange.path
     if exchange.path == "/rerank":
         asked = {"inputs": {"query": asked["query"], "texts": asked["texts"]}}
     before = len(stubs["tei"].seen)
-    reply = ask(fresh, model, **asked)
+    reply = ask(fresh, model, path, **asked)
     seen = stubs["tei"].seen[before]
-    assert (seen.path, seen.json) == (exchange.path if exchange.path != "/" else "/embed", exchange.asked)
+    sent = {name: value for name, value in seen.json.items() if name != "model" or model != "embed"}
+    assert (seen.path, sent) == (exchange.path if exchange.path != "/" else "/embed", {k: v for k, v in exchange.asked.items() if k != "model"})
     check(reply, exchange, lambda body: body)
 
 

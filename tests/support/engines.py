@@ -9,6 +9,7 @@ import email.policy
 import hashlib
 import json
 import re
+import struct
 
 from processes import TOP
 from stubs import Reply, Ruled, Toolkit, bad_token, base64_of, chat_reply, event, fingerprint, picture_of, streamed, usage_of
@@ -136,6 +137,8 @@ class Tei(Recorded):
         if seen.path == "/embed":
             texts = asked["inputs"] if isinstance(asked["inputs"], list) else [asked["inputs"]]
             return Reply([self.vector(each)[: asked.get("dimensions", 8)] for each in texts])
+        if seen.path == "/v1/embeddings":
+            return openai_reply("embeddings", seen)
         if seen.path == "/similarity":
             inputs = asked["inputs"]
             return Reply([self.score(inputs["source_sentence"], each) for each in inputs["sentences"]])
@@ -184,7 +187,21 @@ def form_of(seen):
     return parts
 
 
-def openai_reply(route, seen):
+def packed(vector):
+    """A vector as OpenAI's base64: floats of 32 bits, least significant byte first."""
+    return base64.b64encode(struct.pack(f"<{len(vector)}f", *vector)).decode()
+
+
+def completion_events(asked):
+    """A streamed completion: the SHA-256 of the prompt, eight characters a chunk."""
+    mark = fingerprint(asked["prompt"])
+    head = {"id": "c", "object": "text_completion", "created": 1, "model": asked["model"]}
+    pieces = [(mark[at : at + 8], None) for at in range(0, 64, 8)] + [("", "stop")]
+    choices = [[{"index": 0, "text": text, "logprobs": None, "finish_reason": finish}] for text, finish in pieces]
+    return [*(event({**head, "choices": each}) for each in choices), event("[DONE]")]
+
+
+def openai_reply(route, seen, honours_base64=True):
     """What a server that speaks OpenAI's API answers on this route, made of the SHA-256 of the input; None: no such route."""
     if route == "chat/completions":
         return chat_reply(seen.json)
@@ -197,11 +214,14 @@ def openai_reply(route, seen):
     assert seen.field("content-type") == "application/json", seen.head
     asked = seen.json
     if route == "completions":
+        if asked.get("stream"):
+            return streamed(completion_events(asked))
         choice = {"index": 0, "text": " " + fingerprint(asked["prompt"]), "logprobs": None, "finish_reason": "stop"}
         return Reply({"id": "c", "object": "text_completion", "model": asked["model"], "choices": [choice], "usage": usage_of("a b")})
     if route == "embeddings":
         texts = asked["input"] if isinstance(asked["input"], list) else [asked["input"]]
-        data = [{"object": "embedding", "index": i, "embedding": Tei.vector(each)} for i, each in enumerate(texts)]
+        told = packed if honours_base64 and asked.get("encoding_format") == "base64" else list
+        data = [{"object": "embedding", "index": i, "embedding": told(Tei.vector(each))} for i, each in enumerate(texts)]
         return Reply({"object": "list", "data": data[::-1], "model": asked["model"], "usage": {"prompt_tokens": 3, "total_tokens": 3}})
     if route == "images/generations":
         if asked["response_format"] not in ("b64_json", "base64"):
@@ -258,7 +278,7 @@ class Providers(Ruled):
         route = next((name for name, there in PROVIDERS.get(provider, {}).items() if there == path), None)
         if route is None:
             return Reply({"error": "Not Found"}, 404)
-        reply = openai_reply(route, seen)
+        reply = openai_reply(route, seen, honours_base64=False)
         reply.fields = {"x-inference-provider": provider}
         return reply
 
@@ -350,6 +370,8 @@ class HfInference(Ruled):
             return bad_token()
         if seen.path == "/v1/chat/completions":
             return chat_reply(seen.json)
+        if seen.path.endswith("/v1/completions"):
+            return openai_reply("completions", seen)
         task, pipeline = re.fullmatch(r"/hf-inference/models/([^/]+)/[^/]+(/pipeline/[^/]+)?", seen.path).groups()
         assert (pipeline is not None) == (task in ("feature-extraction", "sentence-similarity")), seen.path
         inputs, asked = seen.body, {}

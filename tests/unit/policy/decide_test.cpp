@@ -240,6 +240,24 @@ TEST_F(decide_test, chat_doors_are_for_chat_models)
     EXPECT_TRUE(ask("chat", door::native_inference).has_value()) << "the native door takes every task";
 }
 
+TEST_F(decide_test, a_door_that_says_its_task_is_not_for_models_of_pictures)
+{
+    request asked;
+    asked.at = door::openai_embeddings;
+    asked.task = payloads::find_task("feature-extraction");
+    asked.model = "bert";
+    EXPECT_EQ(decide(nullptr, asked, now_, 1)->task, asked.task);
+    asked.model = "chat";
+    EXPECT_EQ(decide(nullptr, asked, now_, 1)->task, asked.task) << "such servers often do both";
+    asked.model = "vision";
+    const auto refused = decide(nullptr, asked, now_, 1);
+    ASSERT_FALSE(refused.has_value());
+    EXPECT_EQ(refused.error().what, code::wrong_modality);
+    EXPECT_THAT(
+        refused.error().text, HasSubstr("a model for image-classification, not for feature-extraction")
+    );
+}
+
 TEST_F(decide_test, ranks_come_in_order_whatever_the_dice_say)
 {
     entry("ranked", "", {{"llm2"}, {"router"}, {"vit"}, {"llm"}});
