@@ -59,6 +59,6 @@ inline constexpr auto limits = std::to_array<name>({
     "waiting_comment",
 });
 inline constexpr auto spool = std::to_array<name>({"dir", "memory_per_body", "memory", "disk"});
-inline constexpr auto hub = std::to_array<name>({"url", "token", "cache"});
+inline constexpr auto hub = std::to_array<name>({"url", "token", "cache", "ca_file", "proxy"});
 
 } // namespace gw::config::keys

@@ -277,7 +277,7 @@ void read_spool(const field& from, draft& into)
 
 void read_hub(const field& from, draft& into)
 {
-    const fields map(from, "a map with `url`, `token`, `cache`", keys::hub);
+    const fields map(from, "a map with `url`, `token`, `cache`, `ca_file`, `proxy`", keys::hub);
     auto& to = into.hub;
     to.on = true;
     if (const auto at = map.get("url")) {
@@ -304,6 +304,7 @@ void read_hub(const field& from, draft& into)
         }
     }
     map.duration("cache", to.cache, std::chrono::milliseconds(0));
+    read_way_out(map, to.ca_file, to.proxy);
 }
 
 } // namespace gw::config

@@ -183,17 +183,7 @@ private:
             value.at.base_path.resize(value.at.base_path.size() - 3);
         }
 
-        if (const auto at = map_.get("ca_file")) {
-            if (const auto said = at->text("a file of certificates (PEM)")) {
-                value.ca_file = absolute(self_.in(), *said);
-                if (!readable(value.ca_file)) {
-                    at->report("cannot read " + in_ticks(value.ca_file));
-                }
-            }
-        }
-        if (const auto at = map_.get("proxy")) {
-            value.proxy = at->parse("a proxy such as `http://proxy:3128`", &parse_proxy).value_or("");
-        }
+        read_way_out(map_, value.ca_file, value.proxy);
         map_.flag("insecure_http", value.insecure_http);
         if (const auto at = map_.get("health")) {
             value.health = at->parse("a path such as `/health`", &parse_route).value_or(value.health);

@@ -288,4 +288,19 @@ void fields::flag(std::string_view key, bool& into) const
     }
 }
 
+void read_way_out(const fields& map, std::string& ca_file, std::string& proxy)
+{
+    if (const auto at = map.get("ca_file")) {
+        if (const auto said = at->text("a file of certificates (PEM)")) {
+            ca_file = absolute(at->in(), *said);
+            if (!readable(ca_file)) {
+                at->report("cannot read `" + ca_file + "`");
+            }
+        }
+    }
+    if (const auto at = map.get("proxy")) {
+        proxy = at->parse("a proxy such as `http://proxy:3128`", &parse_proxy).value_or("");
+    }
+}
+
 } // namespace gw::config

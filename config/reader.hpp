@@ -130,4 +130,7 @@ private:
     const node* at_; // null: not a map
 };
 
+// `ca_file` and `proxy` of a place that is asked over the network.
+void read_way_out(const fields& map, std::string& ca_file, std::string& proxy);
+
 } // namespace gw::config

@@ -215,6 +215,8 @@ struct hub
     bool checks_private = true;               // the default host
     const token* with = nullptr;              // null, or empty: asked without one
     std::chrono::milliseconds cache{600'000}; // how long an answer is good; a no: at most 1 min
+    std::string ca_file;
+    std::string proxy; // HTTP CONNECT proxy; empty: none
 };
 
 // Lets a map of strings be searched by string_view.

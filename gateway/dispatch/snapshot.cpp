@@ -1,42 +1,14 @@
 #include "dispatch/core.hpp"
 #include "net/tls.hpp"
 
-#include <boost/url/parse.hpp>
-
-#include <fstream>
 #include <map>
-#include <sstream>
 
 namespace gw::dispatch {
-namespace {
-
-// Who is trusted by an upstream's `ca_file`; another content is another trust, and needs other connections.
-struct trust
-{
-    std::shared_ptr<boost::asio::ssl::context> context;
-    std::size_t content = 0; // a hash
-};
-
-result<trust> trust_in(const std::string& ca_file)
-{
-    auto context = net::client_context(ca_file);
-    if (!context) {
-        return fail(context);
-    }
-    std::ostringstream text;
-    if (!ca_file.empty()) {
-        text << std::ifstream(ca_file, std::ios::binary).rdbuf();
-    }
-    return trust{.context = *context, .content = std::hash<std::string>{}(text.str())};
-}
-
-} // namespace
-
 result<std::shared_ptr<const snapshot>> make_snapshot(std::shared_ptr<const config::settings> policy)
 {
     auto made = std::make_shared<snapshot>(policy);
     auto bases = std::make_shared<std::unordered_set<std::string>>();
-    std::map<std::string, trust> trusts;                        // by ca_file
+    std::map<std::string, upstream::trust> trusts;              // by ca_file
     std::map<std::string, std::shared_ptr<secret_set>> secrets; // by origin; a worker is one of its own
     for (const auto& each : policy->upstreams) {
         auto& ours = secrets[each->run ? "worker " + each->name : each->at.origin];
@@ -55,9 +27,9 @@ result<std::shared_ptr<const snapshot>> make_snapshot(std::shared_ptr<const conf
         peer.checks_private = each->checks_private;
         peer.idle = upstream::peer::idle_of(each->kind);
         if (each->at.tls && !each->run) {
-            trust& roots = trusts[each->ca_file];
+            upstream::trust& roots = trusts[each->ca_file];
             if (!roots.context) {
-                auto fresh = trust_in(each->ca_file);
+                auto fresh = upstream::trust_in(each->ca_file);
                 if (!fresh) {
                     failure why = std::move(fresh).error();
                     why.text = "upstreams." + each->name + ": " + why.text;
@@ -68,13 +40,7 @@ result<std::shared_ptr<const snapshot>> make_snapshot(std::shared_ptr<const conf
             peer.tls = roots.context;
             peer.key = " ca=" + each->ca_file + "#" + std::to_string(roots.content);
         }
-        if (!each->proxy.empty()) {
-            const auto parsed = boost::urls::parse_uri(each->proxy);
-            if (parsed) {
-                peer.proxy_host = std::string(parsed->host_address());
-                peer.proxy_port = parsed->port_number() != 0 ? parsed->port_number() : 3128;
-            }
-        }
+        upstream::go_through(peer, each->proxy);
         peer.key = each->run ? "worker " + each->name : each->at.origin + peer.key + " proxy=" + each->proxy;
         peer.base = peer.key;
         bases->insert(peer.base);

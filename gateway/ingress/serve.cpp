@@ -364,7 +364,9 @@ net::task<result<void>> request_run::ask_hub()
     if (here_.all.hub == nullptr) {
         hub_ = std::make_shared<const hub_answer>(); // nothing is known
     } else {
+        const auto asked = net::clock::now();
         hub_ = co_await here_.all.hub->ask(here_.loop, plan_.model, stop_);
+        record_.ms_hub = ms_since(asked, net::clock::now());
     }
     if (stop_.fired()) {
         co_return std::unexpected(failure{.what = stop_.why()});

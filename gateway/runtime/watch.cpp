@@ -32,6 +32,7 @@ std::vector<std::string> watched_files(const std::string& policy, const config::
     for (const auto& each : now.upstreams) {
         add(each->ca_file);
     }
+    add(now.hub.ca_file);
     for (const auto& each : now.listen) {
         add(each.certificate);
         add(each.key);

@@ -142,6 +142,10 @@ void format(std::string& out, const access_record& what)
         }
         out += '}';
     }
+    if (what.ms_hub >= 0) {
+        out += R"(,"ms_hub":)";
+        number(out, what.ms_hub);
+    }
     if (what.ms_first_byte >= 0) {
         out += R"(,"ms_first_byte":)";
         number(out, what.ms_first_byte);

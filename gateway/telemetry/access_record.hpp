@@ -47,6 +47,7 @@ struct access_record
     std::uint64_t bytes_out = 0;
     bool no_copy = false; // the body could not be kept for a second attempt
     usage used;
+    double ms_hub = -1;        // waited for what the Hub says of the model; -1: it was not asked
     double ms_first_byte = -1; // -1: none was sent
     double ms = 0;
 };

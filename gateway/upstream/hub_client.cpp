@@ -2,7 +2,6 @@
 
 #include "hub/read.hpp"
 #include "net/deadline.hpp"
-#include "net/tls.hpp"
 #include "upstream/exchange.hpp"
 #include "wire/field.hpp"
 
@@ -77,14 +76,17 @@ result<std::shared_ptr<const hub_place>> place_of(const config::hub& hub)
         made->token_name = hub.with->name;
     }
     if (hub.at.tls) {
-        auto context = net::client_context({});
-        if (!context) {
-            failure why = std::move(context).error();
+        auto roots = trust_in(hub.ca_file);
+        if (!roots) {
+            failure why = std::move(roots).error();
             why.text = "hub: " + why.text;
             return std::unexpected(std::move(why));
         }
-        made->at.tls = std::move(*context);
+        made->at.tls = std::move(roots->context);
+        made->at.key += " ca=" + hub.ca_file + "#" + std::to_string(roots->content);
     }
+    go_through(made->at, hub.proxy);
+    made->at.key += " proxy=" + hub.proxy;
     return made;
 }
 

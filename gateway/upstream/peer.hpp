@@ -3,6 +3,7 @@
 #pragma once
 
 #include "config/settings.hpp"
+#include "message/failure.hpp"
 
 #include <boost/asio/ssl/context.hpp>
 
@@ -41,5 +42,18 @@ struct peer
         return std::chrono::milliseconds(kind == config::kind::serverless ? 30'000 : 4'000);
     }
 };
+
+// Who is trusted by a `ca_file` (empty: the system's authorities); another content is another trust, and
+// needs other connections.
+struct trust
+{
+    std::shared_ptr<boost::asio::ssl::context> context;
+    std::size_t content = 0; // a hash
+};
+//   errors   internal: the file, or the system's certificates, cannot be used
+[[nodiscard]] result<trust> trust_in(const std::string& ca_file);
+
+// Through this HTTP CONNECT proxy; empty: none.
+void go_through(peer& to, const std::string& proxy);
 
 } // namespace gw::upstream

@@ -5,12 +5,14 @@ import concurrent.futures
 import hashlib
 import json
 
+import certificates
 import pytest
 from gateway import metric
 from hub import Hub
 from peer import Peer
 from processes import free_port, poll
 from stubs import Chat, Reply, Router, Toolkit, fingerprint, picture_of
+from tunnel import Tunnel
 
 TOKEN = "hf_canary_of_the_router_0123456789"
 HUB_TOKEN = "hf_canary_of_the_hub_0123456789"
@@ -24,8 +26,8 @@ PNG = b"\x89PNG\r\n\x1a\n0000"
 
 
 class World:
-    def __init__(self, start, models=None, hub=None, **upstreams):
-        self.hub = start.keep(Hub())
+    def __init__(self, start, models=None, hub=None, hub_tls=None, **upstreams):
+        self.hub = start.keep(Hub(tls=hub_tls))
         self.router = start.keep(Router({"*": "image-classification"}))
         self.vit = start.keep(Toolkit())
         self.llm = start.keep(Chat())
@@ -293,3 +295,37 @@ def test_a_client_causes_no_look_up_of_what_it_may_not_have(start):
     )
     reply = here.http.post("/v1/chat/completions", json={"model": CHAT, "messages": HELLO})
     assert (reply.status_code, hub.asked) == (403, [])
+
+
+# ---- the way to the Hub ----
+
+
+def test_a_hub_behind_a_proxy_and_a_companys_authority(start, tmp_path):
+    company, proxy = certificates.authority(), start.keep(Tunnel())
+    file = tmp_path / "company.pem"
+    file.write_bytes(company.pem)
+    tls = certificates.make("127.0.0.1", by=company).server()
+    world = World(start, hub={"ca_file": str(file), "proxy": proxy.url}, hub_tls=tls)
+    reply = world.picture()
+    assert (reply.status_code, world.route(reply)) == (200, "router(200)"), reply.text
+    assert world.hub.asked == [VIT] and proxy.asked == [world.hub.url.removeprefix("https://")]
+    assert world.hub.seen[0].token == HUB_TOKEN, "inside the tunnel"
+
+
+def test_a_hub_whose_authority_is_unknown_is_away_and_never_sees_the_token(start):
+    world = World(start, hub_tls=certificates.make("127.0.0.1", by=certificates.authority()).server())
+    world.picture()
+    assert world.hub.seen == []
+
+
+def test_a_record_says_how_long_the_hub_was_waited_for(world):
+    world.hub.gate.clear()
+    with concurrent.futures.ThreadPoolExecutor() as pool:
+        first = pool.submit(world.picture)
+        poll(lambda: metric(world.here.metrics(), "fourways_hub_lookups_total") == 1, what="the look-up")
+        world.hub.gate.set()
+        record = world.here.record(first.result())
+    assert 0 < record["ms_hub"] <= record["ms"]
+    known = world.here.record(world.picture())
+    assert known["ms_hub"] >= 0, "from memory"
+    assert "ms_hub" not in world.here.record(world.here.http.post("/v1/inference", json={"inputs": "x"}))

@@ -302,6 +302,7 @@ hub: { url: "http://127.0.0.1:9/mirror", token: acme, cache: 5m }
     EXPECT_FALSE(made->hub.checks_private) << "the operator's own word";
     EXPECT_EQ(made->hub.with, made->tokens.front().get());
     EXPECT_EQ(made->hub.cache, std::chrono::minutes(5));
+    EXPECT_EQ(made->hub.ca_file + made->hub.proxy, "");
     EXPECT_THAT(made->notes, testing::IsEmpty()) << "the token is used";
 }
 
