@@ -81,15 +81,15 @@ bool is_zero(std::string_view number)
     return number.starts_with('0') && number.find_first_not_of("0.") == std::string_view::npos;
 }
 
-// `512x256` as width and height; `auto` says nothing.
-result<std::string> size_of(const body_facts& body)
+// `512x256` as width and height; nullopt: not said, or `auto`.
+result<std::optional<std::pair<std::string, std::string>>> size_of(const body_facts& body)
 {
     auto size = read_string(body, "size");
     if (!size) {
         return fail(size);
     }
     if (!*size || **size == "auto") {
-        return std::string{};
+        return std::nullopt;
     }
     const std::string_view text = **size;
     const std::size_t cross = text.find('x');
@@ -103,24 +103,55 @@ result<std::string> size_of(const body_facts& body)
             code::invalid_json, "size", "`size` is no size. Write width and height, for example 512x512."
         );
     }
-    return R"(,"width":)" + std::string(text.substr(0, cross)) + R"(,"height":)" +
-           std::string(text.substr(cross + 1));
+    return std::pair(std::string(text.substr(0, cross)), std::string(text.substr(cross + 1)));
 }
 
-// The members that are parameters of the task, as an object's text; empty: none.
+// An object's members, each name once: the first counts.
+class parameters
+{
+public:
+    void add(std::string_view name, std::string_view value)
+    {
+        if (std::ranges::find(names_, name) == names_.end()) {
+            names_.emplace_back(name);
+            text_ += "," + json_string(name) + ":" + std::string(value);
+        }
+    }
+
+    // Empty: none.
+    [[nodiscard]] std::string text() const { return text_.empty() ? text_ : "{" + text_.substr(1) + "}"; }
+
+private:
+    std::vector<std::string> names_;
+    std::string text_;
+};
+
+// The members that are parameters of the task.
 result<std::string> parameters_of(door at, const body_facts& body)
 {
     const words& here = words_at(at);
     const bool generates = here.task == "text-generation";
-    std::string made = generates && !find(body, "echo") ? R"(,"return_full_text":false)" : "";
-    for (const auto& each : body.members) {
-        const std::array<std::string_view, 4> not_parameters{"model", here.input, "stream", "stream_options"};
-        if (std::ranges::find(not_parameters, each.name) != not_parameters.end() || each.text == "null") {
-            continue;
+    const std::array<std::string_view, 6> others{
+        "model", here.input, "stream", "stream_options", "inputs", "parameters"
+    };
+    parameters made;
+    if (generates && !find(body, "echo")) {
+        made.add("return_full_text", "false");
+    }
+    if (here.task == "text-to-image") {
+        auto size = size_of(body);
+        if (!size) {
+            return fail(size);
         }
+        if (*size) {
+            made.add("width", (*size)->first);
+            made.add("height", (*size)->second);
+        }
+    }
+    for (const auto& each : body.members) {
         const auto known = std::ranges::find(here.parameters, each.name, &renamed::theirs);
         const std::string_view name = known != here.parameters.end() ? known->ours : each.name;
-        if (name.empty()) {
+        if (name.empty() || each.text == "null" || std::ranges::find(others, each.name) != others.end()) {
             continue;
         }
         if (each.text.empty()) {
@@ -129,22 +160,12 @@ result<std::string> parameters_of(door at, const body_facts& body)
             );
         }
         if (generates && name == "temperature" && is_zero(each.text)) {
-            made += R"(,"do_sample":false)"; // 0 is refused as a temperature
-            continue;
+            made.add("do_sample", "false"); // 0 is refused as a temperature
+        } else if (here.task != "text-to-image" || name != "n" || each.text != "1") {
+            made.add(name, each.text);
         }
-        if (here.task == "text-to-image" && name == "n" && each.text == "1") {
-            continue;
-        }
-        made += "," + json_string(name) + ":" + std::string(each.text);
     }
-    if (here.task == "text-to-image") {
-        auto size = size_of(body);
-        if (!size) {
-            return fail(size);
-        }
-        made += *size;
-    }
-    return made.empty() ? made : "{" + made.substr(1) + "}";
+    return made.text();
 }
 
 // ---- answers ----

@@ -32,13 +32,15 @@ upstreams:
   own: { kind: dedicated, url: "https://own.test/base", engine: custom, request: { i: $data_url, p: $parameters } }
   plain: { kind: dedicated, url: "https://own.test/base", engine: custom, request: { p: $parameters, i: $inputs } }
   llm: { kind: dedicated, url: "https://llm.test/base", engine: openai }
+  tei: { kind: dedicated, url: "https://tei.test/base", engine: tei }
+  tgi: { kind: dedicated, url: "https://tgi.test/base", engine: tgi }
 models:
   vit: { task: image-classification, route: [router, kit, bytes, text, own, plain] }
   asr: { task: automatic-speech-recognition, route: [router, kit, bytes, text, own] }
   vqa: { task: visual-question-answering, route: [router, kit, text, own] }
   draw: { task: text-to-image, route: [router, kit, plain] }
   chat: { task: chat-completion, route: [{ upstream: llm, model: served }, router, kit] }
-  "*": { route: [router, kit, own, plain, llm] }
+  "*": { route: [router, kit, own, plain, llm, tei, tgi] }
 )";
 
 const config::settings& settings()
