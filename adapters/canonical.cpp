@@ -171,6 +171,41 @@ completions(std::string_view document, std::string_view value, std::string_view 
     return out.done();
 }
 
+// A list of objects written anew, member by member, as `change` says; nullopt: not all are objects.
+struct changed
+{
+    std::string_view key;    // empty: the member is left out
+    std::string_view before; // text of ours in front of the value
+    std::string_view value;
+};
+std::optional<body_plan> rewritten(
+    std::string_view document,
+    const std::vector<std::string_view>& objects,
+    changed (*change)(std::string_view key, std::string_view value)
+)
+{
+    writer out(document);
+    out.text("[");
+    for (std::size_t i = 0; i < objects.size(); ++i) {
+        const auto members = members_of(objects[i]);
+        if (!members) {
+            return std::nullopt;
+        }
+        out.text(i == 0 ? "{" : ",{");
+        bool first = true;
+        for (const member_view& each : *members) {
+            const changed now = change(each.key, each.value);
+            if (!now.key.empty()) {
+                out.text((first ? "" : ",") + wire::json_string(now.key) + ":");
+                out.text(now.before).value(now.value);
+                first = false;
+            }
+        }
+        out.text("}");
+    }
+    return out.text("]").done();
+}
+
 // Masks as bare base64; a score that is null is left out (one client refuses the whole answer for it).
 body_plan masks(std::string_view document, std::string_view value)
 {
@@ -179,33 +214,16 @@ body_plan masks(std::string_view document, std::string_view value)
     if (!elements) {
         return flat_list(document, value);
     }
-    writer out(document);
-    out.text("[");
-    for (std::size_t i = 0; i < elements->size(); ++i) {
-        const auto members = members_of((*elements)[i]);
-        if (!members) {
-            return same(document, value);
+    auto made = rewritten(document, *elements, [](std::string_view key, std::string_view text) {
+        if (key == "score" && text == "null") {
+            return changed{};
         }
-        out.text(i == 0 ? "{" : ",{");
-        bool first = true;
-        for (const member_view& each : *members) {
-            if (each.key == "score" && each.value == "null") {
-                continue;
-            }
-            out.text((first ? "" : ",") + wire::json_string(each.key) + ":");
-            first = false;
-            const std::size_t comma = each.value.starts_with("\"data:") ? each.value.substr(0, 256).find(',')
-                                                                        : std::string_view::npos;
-            if (each.key == "mask" && comma != std::string_view::npos) {
-                out.text("\"").value(each.value.substr(comma + 1));
-            } else {
-                out.value(each.value);
-            }
-        }
-        out.text("}");
-    }
-    out.text("]");
-    return out.done();
+        const std::size_t comma =
+            text.starts_with("\"data:") ? text.substr(0, 256).find(',') : std::string_view::npos;
+        return key == "mask" && comma != std::string_view::npos ? changed{key, "\"", text.substr(comma + 1)}
+                                                                : changed{key, "", text};
+    });
+    return made ? std::move(*made) : same(document, value);
 }
 
 std::uint64_t index_of(std::string_view value, std::uint64_t otherwise)
@@ -253,7 +271,8 @@ body_plan numbers(std::string_view document, std::string_view value)
     return out.text("]").done();
 }
 
-// [{"index","score"}] of {"scores":[...]}, and of {"results":[{"index","relevance_score"}]}.
+// [{"index","score","text"?}] of {"scores":[...]}, and of
+// {"results":[{"index","relevance_score","document"?}]}.
 body_plan ranking(std::string_view document, std::string_view value)
 {
     if (const auto scores = elements_of(member_of(value, "scores"))) {
@@ -269,25 +288,14 @@ body_plan ranking(std::string_view document, std::string_view value)
     if (!results) {
         return flat_list(document, value);
     }
-    writer out(document);
-    out.text("[");
-    for (std::size_t i = 0; i < results->size(); ++i) {
-        const auto members = members_of((*results)[i]);
-        if (!members) {
-            return same(document, value);
+    auto made = rewritten(document, *results, [](std::string_view key, std::string_view text) {
+        if (key == "document") {
+            const std::string_view inside = member_of(text, "text");
+            return changed{"text", "", inside.empty() ? text : inside};
         }
-        out.text(i == 0 ? "{" : ",{");
-        bool first = true;
-        for (const member_view& each : *members) {
-            const std::string_view key = each.key == "relevance_score" ? "score" : std::string_view(each.key);
-            out.text((first ? "" : ",") + wire::json_string(key) + ":");
-            first = false;
-            const std::string_view text = key == "document" ? member_of(each.value, "text") : "";
-            out.value(text.empty() ? each.value : text);
-        }
-        out.text("}");
-    }
-    return out.text("]").done();
+        return changed{key == "relevance_score" ? "score" : key, "", text};
+    });
+    return made ? std::move(*made) : same(document, value);
 }
 
 // Transcriptions: OpenAI's segments as chunks. The rest stays.

@@ -63,6 +63,15 @@ encode_chat(const request& asked, const std::string& model, schema_form form = s
 [[nodiscard]] std::optional<body_plan>
 rearranged(const request& asked, const task_info& task, const task_style& style);
 
+// What text-ranking compares, as JSON: of {"query","texts"}, or of pairs that share their first text.
+struct comparison
+{
+    std::string query;
+    std::string texts;
+};
+//   errors   wrong_modality: neither
+[[nodiscard]] result<comparison> comparison_of(const request& asked);
+
 // The body with the value of `model` replaced where it differs.
 [[nodiscard]] body_plan with_model(const request& asked, const std::string& model);
 

@@ -123,6 +123,24 @@ result<body_plan> json_body(
     return body;
 }
 
+// {"model","query","documents",parameters}
+result<body_plan> ranking_body(const request& asked, const std::string& model, std::vector<named> parameters)
+{
+    const auto given = comparison_of(asked);
+    if (!given) {
+        return std::unexpected(given.error());
+    }
+    rename(parameters, "top_k", "top_n");
+    std::string text = R"({"model":)" + json_string(model) + R"(,"query":)" + given->query +
+                       R"(,"documents":)" + given->texts;
+    for (const named& each : parameters) {
+        text += "," + json_string(each.name) + ":" + each.value;
+    }
+    body_plan body;
+    append_text(body, text + "}");
+    return body;
+}
+
 // What separates the parts of a form. A payload that held it could add parts of its own, so nobody can guess
 // it.
 const std::string& boundary()
@@ -227,6 +245,7 @@ std::string_view route_for(const openai_routes& of, const request& asked, const 
            : task == "text-to-image"                             ? of.images
            : task == "text-to-speech" || task == "text-to-audio" ? of.speech
            : task == "automatic-speech-recognition"              ? of.transcriptions
+           : task == "text-ranking"                              ? of.rerank
                                                                  : std::string_view{};
 }
 
@@ -266,6 +285,8 @@ result<prepared> prepare_openai_task(
     if (task.input == modality::audio) {
         body = fits_a_form(asked, model) ? form_body(asked, model, std::move(parameters))
                                          : refuse(code::wrong_modality, "The media type is none.");
+    } else if (task.shape == answer_shape::ranking) {
+        body = ranking_body(asked, model, std::move(parameters));
     } else if (task.output == modality::image) {
         translate_image(parameters, habits);
         body = json_body(asked, model, "prompt", parameters);

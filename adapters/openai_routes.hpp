@@ -20,6 +20,7 @@ struct openai_routes
     std::string_view images;
     std::string_view speech;
     std::string_view transcriptions;
+    std::string_view rerank; // not OpenAI's, but common among servers that speak its API
 };
 
 // The route of a task, chats included; "": none, or the task is not known.

@@ -215,4 +215,36 @@ std::optional<body_plan> rearranged(const request& asked, const task_info& task,
     return asked.members.empty() ? std::nullopt : arranger(asked, task, style).plan();
 }
 
+result<comparison> comparison_of(const request& asked)
+{
+    const auto unusable = [] {
+        return refuse(
+            code::wrong_modality,
+            R"(text-ranking takes {"inputs":{"query":"...","texts":["...","..."]}}, or a list of pairs that share their first text.)"
+        );
+    };
+    const member_text* inputs = find_member(asked, "inputs");
+    if (inputs == nullptr || inputs->text.empty()) {
+        return unusable();
+    }
+    std::string query(wire::member_of(inputs->text, "query"));
+    std::string texts(wire::member_of(inputs->text, "texts"));
+    if (const auto pairs = wire::elements_of(inputs->text)) {
+        texts = "[";
+        for (const std::string_view each : *pairs) {
+            const auto pair = wire::elements_of(each);
+            if (!pair || pair->size() != 2 || (!query.empty() && query != pair->front())) {
+                return unusable();
+            }
+            query = pair->front();
+            texts += (texts.size() == 1 ? "" : ",") + std::string(pair->back());
+        }
+        texts += "]";
+    }
+    if (query.empty() || texts.empty()) {
+        return unusable();
+    }
+    return comparison{std::move(query), std::move(texts)};
+}
+
 } // namespace gw::adapters

@@ -14,6 +14,7 @@ constexpr openai_routes routes{
     .images = "/images/generations",
     .speech = "/audio/speech",
     .transcriptions = "/audio/transcriptions",
+    .rerank = "/rerank",
 };
 
 class openai_adapter final : public one_shot
@@ -45,7 +46,7 @@ protected:
             code::unsupported,
             "Upstream " + to.to->name +
                 " (engine openai) answers chats, text-generation, feature-extraction, text-to-image, "
-                "text-to-speech and automatic-speech-recognition, not " +
+                "text-to-speech, automatic-speech-recognition and text-ranking, not " +
                 std::string(to.task->name) + ". Engines for it: toolkit, custom; or a serverless upstream."
         );
     }

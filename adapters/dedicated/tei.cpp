@@ -95,38 +95,15 @@ result<encoded> classified(const request& asked)
     return made;
 }
 
-// {"query","texts"} out of `inputs`, or of pairs that share their first text.
-//   errors   wrong_modality: neither
+//   errors   wrong_modality: nothing to compare
 result<encoded> ranked(const request& asked)
 {
-    const auto unusable = [] {
-        return refuse(
-            code::wrong_modality,
-            R"(text-ranking takes {"inputs":{"query":"...","texts":["...","..."]}}, or a list of pairs that share their first text.)"
-        );
-    };
+    const auto given = comparison_of(asked);
+    if (!given) {
+        return std::unexpected(given.error());
+    }
+    std::string body = R"({"query":)" + given->query + R"(,"texts":)" + given->texts;
     const member_text* inputs = find_member(asked, "inputs");
-    if (inputs == nullptr || inputs->text.empty()) {
-        return unusable();
-    }
-    std::string query(member_of(inputs->text, "query"));
-    std::string texts(member_of(inputs->text, "texts"));
-    if (const auto pairs = wire::elements_of(inputs->text)) {
-        texts = "[";
-        for (const std::string_view each : *pairs) {
-            const auto pair = wire::elements_of(each);
-            if (!pair || pair->size() != 2 || (!query.empty() && query != pair->front())) {
-                return unusable();
-            }
-            query = pair->front();
-            texts += (texts.size() == 1 ? "" : ",") + std::string(pair->back());
-        }
-        texts += "]";
-    }
-    if (query.empty() || texts.empty()) {
-        return unusable();
-    }
-    std::string body = R"({"query":)" + query + R"(,"texts":)" + texts;
     for (const member_view& each : members_of(inputs->text).value_or(std::vector<member_view>{})) {
         if (each.key == "return_documents") {
             append_parameters(body, R"({"return_documents":)" + std::string(each.value) + "}");

@@ -120,6 +120,14 @@ result<prepared> task_of(const request& asked, const target& to)
         made.what.path = path_of(*to.to, "/hf-inference/models" + model_path(id) + "/v1/completions");
         return made;
     }
+    if (to.task != nullptr && !to.task->at_hf_inference) {
+        return refuse(
+            code::unsupported,
+            "Upstream " + to.to->name + " (serverless) has no known form for " + std::string(to.task->name) +
+                ": none of Hugging Face's clients asks for it there. Engines for it: tei, openai, toolkit, "
+                "custom."
+        );
+    }
     auto body = encode_task(asked, to, style);
     if (!body) {
         return fail(body);

@@ -59,6 +59,9 @@ struct task_info
     bool root_parameters = false;
     // hf-inference wants POST /models/{id}/pipeline/{task}.
     bool pipeline_path = false;
+    // Hugging Face's own clients have a call for it at hf-inference. False: nobody knows how it is said
+    // there.
+    bool at_hf_inference = true;
     // Hugging Face's own clients want the canonical list inside one more list.
     bool nested_for_hf = false;
     // @huggingface/inference wants the only element of the canonical list alone.

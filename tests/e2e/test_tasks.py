@@ -28,7 +28,7 @@ CELLS = {(task, engine): stub for task in PIPELINES for engine, stub in (("serve
 del CELLS["text-ranking", "serverless"]  # hf-inference has no client for it, so nobody knows its form there
 CELLS |= {("chat-completion", engine): stub for engine, stub in (("serverless", "HfInference"), ("tgi", "Tgi"), ("openai", "llama.cpp"))}
 CELLS |= {("text-generation", "tgi"): "Tgi", ("text-generation", "openai"): "llama.cpp"}
-CELLS |= {(task, "openai"): "OpenAi" for task in ("feature-extraction", "text-to-image", "text-to-speech", "automatic-speech-recognition")}
+CELLS |= {(task, "openai"): "OpenAi" for task in ("feature-extraction", "text-ranking", "text-to-image", "text-to-speech", "automatic-speech-recognition")}
 CELLS |= {(task, "tei"): "Tei" for task in ("feature-extraction", "sentence-similarity", "text-classification", "text-ranking")}
 
 
@@ -103,7 +103,9 @@ def expected(task, engine):
         }[task]()
     if engine == "openai":
         vectors, text = [Tei.vector(TEXT)], {"text": fingerprint(SOUND)}
-        return {"feature-extraction": vectors, "automatic-speech-recognition": text}[task]
+        ranks = [{"index": i, "text": each, "score": Tei.score("drinks", each)} for i, each in enumerate(RANKING["texts"])]
+        ranks.sort(key=lambda each: -each["score"])
+        return {"feature-extraction": vectors, "automatic-speech-recognition": text, "text-ranking": ranks}[task]
     if task == "text-generation" and engine == "tgi":
         return [{"generated_text": TEXT + "".join(Tgi.words(TEXT))}]
     return canonical_of(task, mark_of(task, payload_of(task)))
@@ -131,7 +133,7 @@ def check_answer(task, engine, reply):
         assert reply.json() == expected(task, engine)
 
 
-@pytest.mark.parametrize("task, engine", [(t, e) for t in TASKS for e in ENGINES if (t, e) != ("text-ranking", "serverless")])
+@pytest.mark.parametrize("task, engine", [(t, e) for t in TASKS for e in ENGINES])
 def test_each_cell(here, task, engine):
     before = sum(len(each.seen) for each in here.stubs.values())
     reply = ask(here, task, engine)

@@ -223,6 +223,10 @@ def openai_reply(route, seen, honours_base64=True):
         told = packed if honours_base64 and asked.get("encoding_format") == "base64" else list
         data = [{"object": "embedding", "index": i, "embedding": told(Tei.vector(each))} for i, each in enumerate(texts)]
         return Reply({"object": "list", "data": data[::-1], "model": asked["model"], "usage": {"prompt_tokens": 3, "total_tokens": 3}})
+    if route == "rerank":
+        ranks = [(i, Tei.score(asked["query"], each), each) for i, each in enumerate(asked["documents"])]
+        ranks = sorted(ranks, key=lambda each: -each[1])[: asked.get("top_n")]
+        return Reply({"id": "r", "results": [{"index": i, "document": {"text": text}, "relevance_score": score} for i, score, text in ranks]})
     if route == "images/generations":
         if asked["response_format"] not in ("b64_json", "base64"):
             return Reply({"error": {"message": "response_format"}}, 400)

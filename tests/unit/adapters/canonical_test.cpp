@@ -233,7 +233,7 @@ TEST(canonical, other_forms)
               R"([{"index":0,"score":0.5},{"index":1,"score":0.25}])"},
              {"text-ranking",
               R"({"results":[{"index":1,"relevance_score":0.5,"document":{"text":"t"}}]})",
-              R"([{"index":1,"score":0.5,"document":"t"}])"},
+              R"([{"index":1,"score":0.5,"text":"t"}])"},
              {"image-segmentation",
               R"([{"label":"a","score":null,"mask":"data:image/png;base64,aGk="}])",
               R"([{"label":"a","mask":"aGk="}])"},

@@ -12,9 +12,11 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <memory>
 #include <string>
 #include <string_view>
+#include <vector>
 
 namespace gw::adapters::testing {
 
@@ -28,6 +30,24 @@ inline std::string some_bytes(std::size_t length)
         each = static_cast<char>(state >> 16U);
     }
     return bytes;
+}
+
+inline const std::string png("\x89PNG\r\n\x1a\n\0\0\0\rIHDR\0\0\0\1\0\0\0\1", 24);
+
+// A picture by its first bytes, of this length (1 at least).
+inline std::string image(std::size_t length)
+{
+    return (png + some_bytes(length)).substr(0, std::max(length, std::size_t{1}));
+}
+
+// As PHP writes JSON.
+inline std::string slashes_escaped(std::string_view text)
+{
+    std::string out;
+    for (const char c : text) {
+        out += c == '/' ? "\\/" : std::string(1, c);
+    }
+    return out;
 }
 
 // A request and the body that it describes.
@@ -132,6 +152,13 @@ inline config::upstream upstream(config::kind kind, config::engine engine = conf
     made.engine = engine;
     made.at.host = "upstream.example";
     return made;
+}
+
+inline config::upstream with_template(std::vector<config::template_part> parts)
+{
+    auto to = upstream(config::kind::dedicated, config::engine::custom);
+    to.request = std::move(parts);
+    return to;
 }
 
 inline target at(const config::upstream& to, const request& asked, std::string model = "org/name")
