@@ -129,6 +129,10 @@ struct forward // the event as it came (its raw bytes)
 {
     bool content = true; // false: kept back until the first content (a bare role)
 };
+struct retell // the event in other words: content
+{
+    std::string event; // whole, with its blank line
+};
 struct drop // the event is not passed on
 {
 };
@@ -149,6 +153,7 @@ using action_type = std::variant<
     action::read,
     action::emit,
     action::forward,
+    action::retell,
     action::drop,
     action::wait,
     action::done,

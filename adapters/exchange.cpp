@@ -2,6 +2,7 @@
 
 #include "adapters/canonical.hpp"
 #include "adapters/output.hpp"
+#include "adapters/tokens.hpp"
 #include "adapters/words.hpp"
 #include "payload/media_type.hpp"
 #include "wire/json_walk.hpp"
@@ -285,6 +286,11 @@ private:
         finished_ = finished_ || (plan_.tokens ? has_text(data, R"("generated_text")", true)
                                                : has_text(data, R"("finish_reason")", false));
         content_ = content_ || has_content(data);
+        if (plan_.as_tokens) {
+            std::string event = tokens_.event_of(data);
+            return event.empty() ? action_type{action::drop{}}
+                                 : action_type{action::retell{std::move(event)}};
+        }
         return action::forward{content_};
     }
 
@@ -392,6 +398,7 @@ private:
     kept_head head_;
     verdict accepted_;
     usage used_;
+    token_stream tokens_;
     bool events_ = false;   // the answer is an event stream
     bool content_ = false;  // of which content was passed on
     bool finished_ = false; // and which told why it finished,

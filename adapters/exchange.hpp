@@ -24,6 +24,7 @@ struct answer_plan
     bool must_be_json = false;       // whatever the Content-Type says: the answer is read whole and checked
     const task_info* task = nullptr; // set: the answer is put into this task's form (canonical.hpp)
     bool translated = false;         // this server never answers in that form
+    bool as_tokens = false;          // a stream is told in the words of TGI's (tokens.hpp)
     bool tokens = false;             // TGI's own stream, whose last event holds the whole text
 };
 

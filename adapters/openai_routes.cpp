@@ -292,6 +292,9 @@ result<prepared> prepare_openai_task(
         body = json_body(asked, model, "prompt", parameters);
     } else if (task.name == "text-generation") {
         translate_generation(parameters);
+        if (asked.stream) {
+            parameters.push_back({"stream", "true"});
+        }
         body = json_body(asked, model, "prompt", parameters);
     } else {
         body = json_body(asked, model, "input", parameters);
@@ -300,20 +303,26 @@ result<prepared> prepare_openai_task(
         return fail(body);
     }
     const bool form = task.input == modality::audio;
+    const bool tokens = asked.stream && task.name == "text-generation";
     return prepared{
         .as = form ? encoding::binary : encoding::json,
         .what =
             {
                 .content_type = form ? "multipart/form-data; boundary=" + boundary() : "application/json",
-                .accept = task.output == modality::audio ? "" : "application/json",
+                .accept = task.output == modality::audio ? ""
+                          : tokens                       ? "text/event-stream"
+                                                         : "application/json",
                 .body = std::move(*body),
+                .expects_stream = tokens,
             },
         .answer =
             {
                 .wanted = task.binary_output() ? expects::bytes : expects::json,
+                .chat = tokens,
                 .stream = asked.stream,
                 .task = to.task,
                 .translated = true,
+                .as_tokens = tokens,
             },
     };
 }

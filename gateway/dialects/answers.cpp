@@ -104,31 +104,6 @@ std::optional<std::vector<std::string>> elements_of(std::string_view text)
     return elements;
 }
 
-// Appends JSON as one line. Line breaks stand only between tokens in JSON, where they mean nothing; the three
-// other characters at which line readers split stand only in strings, where an escape means the same.
-void append_line(std::string& out, std::string_view json)
-{
-    for (std::size_t at = 0; at < json.size(); ++at) {
-        const char byte = json[at];
-        if (byte == '\n' || byte == '\r') {
-            continue;
-        }
-        const std::string_view rest = json.substr(at);
-        if (rest.starts_with("\xC2\x85")) {
-            out += "\\u0085";
-            at += 1;
-        } else if (rest.starts_with("\xE2\x80\xA8")) {
-            out += "\\u2028";
-            at += 2;
-        } else if (rest.starts_with("\xE2\x80\xA9")) {
-            out += "\\u2029";
-            at += 2;
-        } else {
-            out += byte;
-        }
-    }
-}
-
 bool is_surrogate_escape(std::string_view text, char low_hex_digit_from, char low_hex_digit_to)
 {
     if (text.size() < 6 || text[0] != '\\' || text[1] != 'u' || (text[2] | 0x20) != 'd') {
@@ -197,7 +172,7 @@ public:
         if (id.empty()) {
             wire::append_json_string(head_, "chatcmpl-" + asked.request_id);
         } else {
-            append_line(head_, id);
+            wire::append_json_line(head_, id);
         }
         head_ += R"(,"object":"chat.completion.chunk","created":)";
         const std::string_view created = shared_text(answer, "created", json_kind::number);
@@ -207,7 +182,7 @@ public:
         if (model.empty()) {
             wire::append_json_string(head_, asked.model);
         } else {
-            append_line(head_, model);
+            wire::append_json_line(head_, model);
         }
         for (const std::string_view also : {"system_fingerprint", "service_tier"}) {
             if (const auto* found = find(answer, also);
@@ -215,7 +190,7 @@ public:
                 head_ += ",\"";
                 head_ += also;
                 head_ += "\":";
-                append_line(head_, found->text);
+                wire::append_json_line(head_, found->text);
             }
         }
         head_ += R"(,"choices":[)";
@@ -239,9 +214,9 @@ public:
         out_ += R"(,"delta":)";
         out_ += delta;
         out_ += R"(,"logprobs":)";
-        append_line(out_, logprobs.empty() ? "null" : logprobs);
+        wire::append_json_line(out_, logprobs.empty() ? "null" : logprobs);
         out_ += R"(,"finish_reason":)";
-        append_line(out_, finish.empty() ? "null" : finish);
+        wire::append_json_line(out_, finish.empty() ? "null" : finish);
         out_ += with_usage_ ? R"(}],"usage":null})" : "}]}";
         out_ += "\n\n";
     }
@@ -256,7 +231,7 @@ public:
             out_ += "data: ";
             out_ += head_;
             out_ += R"(],"usage":)";
-            append_line(out_, usage_);
+            wire::append_json_line(out_, usage_);
             out_ += "}\n\n";
         }
         out_ += "data: [DONE]\n\n";
@@ -284,7 +259,7 @@ std::string delta_of(std::string_view key, std::string_view value)
     std::string delta = "{";
     wire::append_json_string(delta, key);
     delta += ':';
-    append_line(delta, value);
+    wire::append_json_line(delta, value);
     delta += '}';
     return delta;
 }
@@ -353,7 +328,7 @@ bool write_choice(chunk_writer& to, std::string_view choice, std::size_t positio
         role = R"("assistant")";
     }
     std::string first = R"({"role":)";
-    append_line(first, role);
+    wire::append_json_line(first, role);
     first += R"(,"content":""})";
     to.chunk(index, first, {}, {});
 
@@ -430,11 +405,11 @@ std::optional<std::string> token_events(const std::vector<raw_value>& answer)
         const bool last = i + 1 == pieces.size();
         out += R"(data: {"index":)" + std::to_string(i + 1);
         out += R"(,"token":{"id":0,"text":)";
-        append_line(out, quoted(pieces[i]));
+        wire::append_json_line(out, quoted(pieces[i]));
         out += R"(,"logprob":0.0,"special":false},"generated_text":)";
-        append_line(out, last ? generated : "null");
+        wire::append_json_line(out, last ? generated : "null");
         out += R"(,"details":)";
-        append_line(out, last && details != nullptr ? details->text : "null");
+        wire::append_json_line(out, last && details != nullptr ? details->text : "null");
         out += "}\n\n";
     }
     out += "data: [DONE]\n\n";
@@ -483,7 +458,7 @@ std::optional<std::string> events_of(const request& asked, std::string_view json
         return tokens;
     }
     std::string line;
-    append_line(line, trimmed(json));
+    wire::append_json_line(line, trimmed(json));
     return one_event(line) + one_event("[DONE]");
 }
 

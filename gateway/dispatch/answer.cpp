@@ -320,6 +320,10 @@ std::optional<std::expected<dispatched::block, verdict>> dispatched::cut_events(
             pass_held();
             pass(each->raw);
             content = true;
+        } else if (const auto* retell = std::get_if<adapters::action::retell>(&act)) {
+            pass_held();
+            pass(retell->event);
+            content = true;
         } else if (auto* failed = std::get_if<adapters::action::fail>(&act)) {
             if (!until_content && passed().size() != 0) { // what came before it goes out first
                 failed_event_ = std::move(failed->why);
@@ -360,6 +364,8 @@ std::expected<dispatched::block, verdict> dispatched::last_event()
         auto act = step(adapters::event::sse{last->name, last->data});
         if (std::holds_alternative<adapters::action::forward>(act)) {
             ready_.append(std::exchange(held_, {})).append(last->raw).append("\n\n");
+        } else if (const auto* retell = std::get_if<adapters::action::retell>(&act)) {
+            ready_.append(std::exchange(held_, {})).append(retell->event);
         } else if (auto* failed = std::get_if<adapters::action::fail>(&act)) {
             return std::unexpected(std::move(failed->why));
         }

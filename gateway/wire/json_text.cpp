@@ -227,4 +227,29 @@ void append_json_string(std::string& out, std::string_view text)
     out.push_back('"');
 }
 
+void append_json_line(std::string& out, std::string_view json)
+{
+    // Line breaks stand only between tokens in JSON, where they mean nothing; the three other characters at
+    // which line readers split stand only in strings, where an escape means the same.
+    for (std::size_t at = 0; at < json.size(); ++at) {
+        const char byte = json[at];
+        if (byte == '\n' || byte == '\r') {
+            continue;
+        }
+        const std::string_view rest = json.substr(at);
+        if (rest.starts_with("\xC2\x85")) {
+            out += "\\u0085";
+            at += 1;
+        } else if (rest.starts_with("\xE2\x80\xA8")) {
+            out += "\\u2028";
+            at += 2;
+        } else if (rest.starts_with("\xE2\x80\xA9")) {
+            out += "\\u2029";
+            at += 2;
+        } else {
+            out += byte;
+        }
+    }
+}
+
 } // namespace gw::wire

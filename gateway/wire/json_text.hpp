@@ -18,4 +18,7 @@ namespace gw::wire {
 // valid UTF-8.
 void append_json_string(std::string& out, std::string_view text);
 
+// Appends JSON as one line that every reader of event streams takes for one.
+void append_json_line(std::string& out, std::string_view json);
+
 } // namespace gw::wire

@@ -7,6 +7,7 @@ import json
 
 import pytest
 from engines import PROVIDERS, OpenAi, Providers, Tei, form_of, sound_of
+from huggingface_hub import InferenceClient
 from PIL import Image
 from stubs import chat_text, fingerprint
 
@@ -171,10 +172,18 @@ def test_a_form_holds_the_sound_and_nothing_of_the_client_breaks_out_of_it(here,
 
 
 def test_text_is_generated_for_a_client_that_wants_events(here):
-    reply = here.http.post("/models/" + name_of("own", "completions"), json={"inputs": "Once", "stream": True})
-    assert reply.headers["content-type"].startswith("text/event-stream")
-    first = json.loads(reply.text.split("\n\n")[0].removeprefix("data: "))
-    assert first["generated_text"] == " " + fingerprint("Once")
+    """Token by token, in the words that Hugging Face's clients read."""
+    for model in (name_of("own", "completions"), name_of("together", "completions")):
+        reply = here.http.post("/models/" + model, json={"inputs": "Once", "stream": True})
+        assert reply.headers["content-type"].startswith("text/event-stream")
+        *tokens, last = [json.loads(each[6:]) for each in reply.text.split("\n\n") if each.startswith("data: {")]
+        mark = fingerprint("Once")
+        assert [each["token"]["text"] for each in tokens] == [mark[at : at + 8] for at in range(0, 64, 8)]
+        assert [each["generated_text"] for each in tokens] == [None] * 8
+        assert (last["generated_text"], last["details"]["finish_reason"], last["details"]["generated_tokens"]) == (mark, "eos_token", 8)
+        client = InferenceClient(model=f"{here.url}/models/{model}", token="hf_unused")
+        details = list(client.text_generation("Once", stream=True, details=True))
+        assert "".join(each.token.text for each in details) == details[-1].generated_text == mark
 
 
 def test_a_long_text_travels_by_range(here):
