@@ -5,6 +5,7 @@
 #include "adapters/tokens.hpp"
 #include "adapters/words.hpp"
 #include "payload/media_type.hpp"
+#include "wire/find_key.hpp"
 #include "wire/json_walk.hpp"
 
 #include <simdjson.h>
@@ -121,7 +122,8 @@ bool choice_has_content(dom::object choice)
 // whole text. (Inside a text the quotes would be escaped.) Nothing may be generated, but no reason is none.
 bool has_text(std::string_view data, std::string_view key, bool may_be_empty)
 {
-    for (std::size_t at = data.find(key); at != std::string_view::npos; at = data.find(key, at)) {
+    for (std::size_t at = wire::find_key(data, key); at != std::string_view::npos;
+         at = wire::find_key(data, key, at)) {
         at = data.find_first_not_of(": ", at + key.size());
         if (at != std::string_view::npos && data[at] == '"' &&
             (may_be_empty || !data.substr(at).starts_with("\"\""))) {
@@ -280,7 +282,7 @@ private:
         if (is_error_event(what.name, data)) {
             return action::fail{error_in_stream(data)};
         }
-        if (data.contains("\"usage\"")) {
+        if (wire::has_key(data, "\"usage\"")) {
             read_usage(data, used_);
         }
         finished_ = finished_ || (plan_.tokens ? has_text(data, R"("generated_text")", true)

@@ -1,6 +1,7 @@
 #include "adapters/words.hpp"
 
 #include "wire/field.hpp"
+#include "wire/find_key.hpp"
 
 #include <simdjson.h>
 
@@ -414,7 +415,8 @@ bool is_error_event(std::string_view name, std::string_view data)
         return true;
     }
     // a quote inside a JSON string is escaped, so an ordinary event never holds these bytes
-    if (!data.contains("\"error\"") && !(data.contains("\"message\"") && data.contains("\"code\""))) {
+    if (!wire::has_key(data, "\"error\"") &&
+        !(wire::has_key(data, "\"message\"") && wire::has_key(data, "\"code\""))) {
         return false;
     }
     dom::parser parser;

@@ -15,7 +15,7 @@ import trustme
 from gateway import metric
 from peer import Peer
 from processes import poll
-from stubs import Toolkit, fingerprint
+from stubs import DONE, Chat, Toolkit, fingerprint, stream_of, streamed
 
 KIB, MIB = 1 << 10, 1 << 20
 SANITIZED = "SAN_OPTIONS" in "".join(os.environ)  # memory is not that of the product then
@@ -206,3 +206,43 @@ def test_idle_connections_give_their_buffers_back(start, tmp_path, secure):
         each = (waves[-1] - waves[0]) / (len(waves) - 1) / count
         print(f"{(waves[0] - idle) / count / KIB:.1f} KiB for each that is busy, {each / KIB:.1f} KiB for each that is idle afterwards")
         assert SANITIZED or each < (56 if secure else 32) * KIB  # a buffer that stayed would be 64 KiB more
+
+
+@pytest.mark.threat("D7")
+def test_what_a_held_stream_takes(start):
+    """A stream whose first content went out holds neither its request nor what only another attempt would need."""
+    stub = start.keep(Chat())
+    upstreams = {"llm": {"kind": "dedicated", "url": stub.url, "engine": "openai"}}
+    models = {"org/chat": {"task": "chat-completion", "route": ["llm"]}}
+    gateway = start({"upstreams": upstreams, "models": models, "limits": {"connections_per_client": 1000}}, threads=1)
+    events, released = stream_of("held still"), threading.Event()
+    body = json.dumps({"model": "org/chat", "stream": True, "messages": [{"role": "user", "content": "lorem ipsum " * 80}]}).encode()
+    head = f"POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
+
+    def held(_):
+        def pieces():
+            yield from events[:2]
+            released.wait(60)
+            yield from events[2:]
+
+        return streamed(pieces())
+
+    def opened():
+        """One after the other, so that what is let go serves the next."""
+        peer = stack.enter_context(Peer(gateway.url)).send(head.encode() + body)
+        assert peer.upto(events[1]) is not None
+        return peer
+
+    with contextlib.ExitStack() as stack:
+        stack.callback(released.set)
+        stub.when(held, times=400)
+        for _ in range(100):
+            opened()
+        before = memory(gateway.process)
+        peers = [opened() for _ in range(300)]
+        each = (memory(gateway.process) - before) / len(peers)
+        print(f"a held stream takes {each / KIB:.1f} KiB")
+        assert SANITIZED or each < 16 * KIB  # with its request and the way to its first content 28
+        released.set()
+        for peer in peers:
+            assert peer.upto(DONE) is not None
