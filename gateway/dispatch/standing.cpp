@@ -62,9 +62,15 @@ waking::start standing::sleeps(const config::upstream& to, const verdict& what, 
     const auto tokens = static_cast<std::size_t>(
         std::ranges::count_if(to.tokens, [](const config::token* each) { return !each->value.empty(); })
     );
-    const waking::start how = bridge.begin(place_of(to, {}), to.name, to.wake_timeout, tokens, now);
-    if (how == waking::start::begun || how == waking::start::joined) {
-        cooling.hold(to, what.retry_after, now);
+    const std::uint64_t place = place_of(to, {});
+    if (const auto why = bridge.refuses(place, now)) {
+        return *why;
+    }
+    // Held first: whenever this waker stops, what it lets go of is there.
+    cooling.hold(to, what.retry_after, now);
+    const waking::start how = bridge.begin(place, to.name, to.wake_timeout, tokens, now);
+    if (how != waking::start::begun && how != waking::start::joined) {
+        cooling.let_go(to, true, now); // it stopped for good just now
     }
     return how;
 }

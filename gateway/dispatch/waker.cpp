@@ -12,6 +12,7 @@
 #include <thread>
 #include <unordered_map>
 #include <utility>
+#include <vector>
 
 namespace gw::dispatch {
 namespace {
@@ -31,7 +32,7 @@ std::string_view advice(waking::end why)
     case waking::end::paused:
         return "it is paused: its owner has to resume it";
     case waking::end::refused:
-        return "its health route refuses every token of `upstreams`; requests find out when it is awake";
+        return "its health route refuses every token of the upstream; requests find out when it is awake";
     case waking::end::no_route:
         return "its health route does not tell: name another one by `health`; requests find out when it is "
                "awake";
@@ -255,15 +256,22 @@ void waker::parts::tell(const job& it, waking::end why)
     const auto now = net::clock::now();
     known.sleeps_no_more(*it.at.to, why, now);
     const auto took = std::chrono::duration_cast<milliseconds>(now - it.began);
-    const level how = advice(why).empty() ? level::info : level::warning;
+    const std::string problem(advice(why));
+    std::vector<telemetry::log_field> fields{
+        {"upstream", it.at.to->name},
+        {"result", std::string(waking::to_string(why))},
+        {"ms", std::to_string(took.count())}
+    };
+    if (!it.last.empty()) {
+        fields.emplace_back("last", it.last);
+    }
+    if (!problem.empty()) {
+        fields.emplace_back("problem", problem);
+    }
     telemetry::log(
-        how,
+        problem.empty() ? level::info : level::warning,
         why == waking::end::ready ? "an endpoint is awake" : "an endpoint is no longer woken",
-        {{"upstream", it.at.to->name},
-         {"result", std::string(waking::to_string(why))},
-         {"ms", std::to_string(took.count())},
-         {"last", it.last},
-         {"problem", std::string(advice(why))}}
+        fields
     );
 }
 

@@ -33,6 +33,18 @@ std::string_view waking::to_string(end value)
     return names[static_cast<std::size_t>(value)];
 }
 
+std::optional<waking::start> waking::refuses(std::uint64_t place, time_point now) const
+{
+    const std::lock_guard hold_lock(lock_);
+    const auto found = known_.find(place);
+    if (found == known_.end() || found->second.told.working) {
+        return std::nullopt;
+    }
+    return now < found->second.given_up_until    ? std::optional(start::given_up)
+           : now < found->second.by_itself_until ? std::optional(start::by_itself)
+                                                 : std::nullopt;
+}
+
 waking::start waking::begin(
     std::uint64_t place, std::string_view name, milliseconds limit, std::size_t tokens, time_point now
 )

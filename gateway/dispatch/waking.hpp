@@ -2,13 +2,12 @@
 // out, and when to stop. A waking request is a GET of the health route, never a client's request.
 //
 // An endpoint is whatever lies behind one origin and base path (`place_of`), however many names, models and
-// tasks the policy has for it. In this order it is
+// tasks the policy has for it. It is
 //   asleep     nobody wakes it: it was ready, or nobody wanted it any more; the next request finds out
 //   working    one waker asks it: one waking request at a time, one a second at most
 //   by_itself  its health route tells nothing (a token that is refused, no such route): requests probe it
-//   given_up   it was asked for its whole `wake_timeout` and did not start: until so much time has passed
-//   again, its
-//              503 means that it is broken
+//   given_up   it was asked for its whole `wake_timeout` and did not start: for as long its 503 means that
+//              it is broken
 //
 // One per process; every function may be called from any thread. Only requests that meet a sleeping endpoint
 // come here. Bounded by the policy: keep() forgets what it no longer names. No I/O, no clock.
@@ -73,6 +72,9 @@ public:
         bool working = true; // false: there is nothing to do any more
     };
 
+    // Whether begin() would not wake it.
+    [[nodiscard]] std::optional<start> refuses(std::uint64_t place, time_point now) const;
+
     // A request met `place` asleep. `limit` > 0: how long a start may take; `tokens`: how many it has, 1 for
     // none.
     [[nodiscard]] start
@@ -84,7 +86,7 @@ public:
     // A request was answered there: what was given up starts anew with the next 503.
     void works(std::uint64_t place);
 
-    // What its waker does now. A step with `ask` counts as asked, and heard() or lost() must follow.
+    // What its waker does now. A step with `ask` counts as asked, and heard_of() must follow.
     [[nodiscard]] step next(std::uint64_t place, time_point now);
 
     // The waking request's outcome; `wait`: not asked again before (Retry-After). Then next() again.

@@ -289,6 +289,26 @@ def test_an_upstream_that_misbehaves(here, toolkit, name):
         assert here.http.post(path, content=PNG).json()[0]["label"] == fingerprint(PNG)
 
 
+@pytest.mark.parametrize("form", ["raw", "base64"])
+def test_parameters_that_an_engine_refuses(here, toolkit, form):
+    """They are passed on as they were; the engine's words come back as one clean line, cut."""
+    words = "top_k must be positive,\n\tgot -3 \x1b[31m(pipeline)\u202e " + "see the documentation " * 200
+    toolkit.when(Reply({"error": words}, 400), times=1)
+    before = len(toolkit.seen)
+    if form == "raw":
+        reply = here.http.post("/v1/inference?model=org/vit&top_k=-3", content=PNG)
+    else:
+        reply = here.http.post("/v1/inference", json={"model": "org/vit", "inputs": {"base64": TEXT}, "parameters": {"top_k": -3}})
+    assert (reply.status_code, read(reply)[1]) == (400, "rejected")
+    text = read(reply)[2]
+    assert "top_k must be positive, got -3" in text and len(text) < 700
+    assert not [c for c in text if ord(c) < 0x20 or c in "\x7f\u202e"]
+    assert len(toolkit.seen) == before + 1, "asked once: it is the client's to repair"
+    seen = toolkit.seen[-1]
+    assert (seen.query.get("top_k") == "-3") if "top_k" in seen.query else seen.json["parameters"] == {"top_k": -3}
+    assert here.http.post("/v1/inference?model=org/vit&top_k=3", content=PNG).status_code == 200
+
+
 @pytest.mark.parametrize("status", [401, 403])
 def test_an_upstream_that_refuses_our_token(start, toolkit, status):
     """Not the client's fault, so no 401 for it, and not its to repair."""
