@@ -295,39 +295,6 @@ std::optional<replacement> model_named(const request& asked, const std::string& 
     return replacement{{last->where.end, last->where.end}, R"(,"model":)" + json_string(model)};
 }
 
-// A task that was asked in OpenAI's words, in the task's own.
-//   errors   wrong_modality: token numbers, which are those of one model's own tokenizer
-result<encoded> in_task_words(const request& asked, const target& to, const task_style& style)
-{
-    const member_text* inputs = find_member(asked, "inputs");
-    const std::string_view text = inputs->text;
-    const bool numbers = text.starts_with('[') && !text.contains('"') &&
-                         text.find_first_of("0123456789") != std::string_view::npos;
-    if (numbers) {
-        return refuse(
-            code::wrong_modality,
-            "Upstream " + to.to->name +
-                " takes text, not token numbers. Send the text, or a list of texts (langchain: "
-                "check_embedding_ctx_length=False)."
-        );
-    }
-    encoded made{.as = encoding::json, .content_type = std::string(json_type)};
-    append_text(made.body, R"({"inputs":)");
-    if (text.empty()) { // too long to be held
-        made.body.pieces.push_back(piece::copy(inputs->where));
-    } else {
-        append_text(made.body, std::string(text));
-    }
-    const bool at_root = style.at == task_style::parameters::root ||
-                         (style.at == task_style::parameters::by_task && to.task->root_parameters);
-    std::string rest;
-    for (const auto& each : members_of(asked.parameters).value_or(std::vector<member_view>{})) {
-        rest += (at_root || !rest.empty() ? "," : "") + json_string(each.key) + ":" + std::string(each.value);
-    }
-    append_text(made.body, at_root || rest.empty() ? rest + "}" : R"(,"parameters":{)" + rest + "}}");
-    return made;
-}
-
 // A chat made of `inputs`: text becomes the user's message, a list is the messages.
 result<encoded> chat_of_inputs(const request& asked, const std::string& model)
 {

@@ -63,6 +63,10 @@ encode_chat(const request& asked, const std::string& model, schema_form form = s
 [[nodiscard]] std::optional<body_plan>
 rearranged(const request& asked, const task_info& task, const task_style& style);
 
+// A task that was asked in OpenAI's words, in the task's own. REQUIRES is_openai_task(asked.at)
+//   errors   wrong_modality: token numbers, which are those of one model's own tokenizer
+[[nodiscard]] result<encoded> in_task_words(const request& asked, const target& to, const task_style& style);
+
 // What text-ranking compares, as JSON: of {"query","texts"}, or of pairs that share their first text.
 struct comparison
 {

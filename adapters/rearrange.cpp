@@ -215,6 +215,37 @@ std::optional<body_plan> rearranged(const request& asked, const task_info& task,
     return asked.members.empty() ? std::nullopt : arranger(asked, task, style).plan();
 }
 
+result<encoded> in_task_words(const request& asked, const target& to, const task_style& style)
+{
+    const member_text* inputs = find_member(asked, "inputs");
+    const std::string_view text = inputs->text;
+    const bool numbers = text.starts_with('[') && !text.contains('"') &&
+                         text.find_first_of("0123456789") != std::string_view::npos;
+    if (numbers) {
+        return refuse(
+            code::wrong_modality,
+            "Upstream " + to.to->name +
+                " takes text, not token numbers. Send the text, or a list of texts (langchain: "
+                "check_embedding_ctx_length=False)."
+        );
+    }
+    encoded made{.as = encoding::json, .content_type = "application/json"};
+    append_text(made.body, R"({"inputs":)");
+    if (text.empty()) { // too long to be held
+        made.body.pieces.push_back(piece::copy(inputs->where));
+    } else {
+        append_text(made.body, std::string(text));
+    }
+    const bool at_root = style.at == task_style::parameters::root ||
+                         (style.at == task_style::parameters::by_task && to.task->root_parameters);
+    std::string rest;
+    for (const auto& each : members_of(asked.parameters).value_or(std::vector<member_view>{})) {
+        rest += (at_root || !rest.empty() ? "," : "") + json_string(each.key) + ":" + std::string(each.value);
+    }
+    append_text(made.body, at_root || rest.empty() ? rest + "}" : R"(,"parameters":{)" + rest + "}}");
+    return made;
+}
+
 result<comparison> comparison_of(const request& asked)
 {
     const auto unusable = [] {
