@@ -1,6 +1,8 @@
 #include "message/recycled.hpp"
 
 #include <array>
+#include <cstdlib>
+#include <malloc.h>
 #include <new>
 
 #if defined(__has_feature)
@@ -28,11 +30,17 @@ std::size_t kept() noexcept
     return 0;
 }
 
+std::size_t kept_small() noexcept
+{
+    return 0;
+}
+
 #else
 
 namespace {
 
 constexpr std::size_t step = 128;
+constexpr std::size_t small_sizes = 64; // of `new`: 24, 40, 56 ... bytes, as malloc's blocks have them
 
 struct free_block
 {
@@ -44,6 +52,8 @@ struct shelves
 {
     std::array<free_block*, largest / step> of{};
     std::size_t bytes = 0;
+    std::array<free_block*, small_sizes> small{};
+    std::size_t small_bytes = 0;
     bool watched = false; // the thread's end empties them
 };
 constinit thread_local shelves mine;
@@ -53,7 +63,13 @@ struct emptied_at_end
     ~emptied_at_end()
     {
         mine.watched = true; // nothing is kept from here on: see give()
-        mine.bytes = most_kept;
+        mine.bytes = mine.small_bytes = most_kept;
+        for (auto*& first : mine.small) {
+            while (free_block* const block = first) {
+                first = block->next;
+                std::free(block);
+            }
+        }
         for (std::size_t i = 0; i < mine.of.size(); ++i) {
             while (free_block* const block = mine.of[i]) {
                 mine.of[i] = block->next;
@@ -75,6 +91,51 @@ void watch_end()
         static thread_local const emptied_at_end watcher;
         static_cast<void>(watcher);
     }
+}
+
+// `new` and `delete`: a block of 24 + 16 * shelf bytes.
+std::size_t small_shelf_of(std::size_t size)
+{
+    return size <= 24 ? 0 : (size - 9) / 16;
+}
+
+void* take_small(std::size_t size)
+{
+    const std::size_t shelf = small_shelf_of(size);
+    if (shelf < small_sizes) [[likely]] {
+        if (free_block* const block = mine.small[shelf]) [[likely]] {
+            mine.small[shelf] = block->next;
+            mine.small_bytes -= 24 + 16 * shelf;
+            return block;
+        }
+        size = 24 + 16 * shelf;
+    }
+    while (true) {
+        if (void* const made = std::malloc(size)) {
+            return made;
+        }
+        const std::new_handler handler = std::get_new_handler();
+        if (handler == nullptr) {
+            throw std::bad_alloc();
+        }
+        handler();
+    }
+}
+
+// Whoever frees need not know the size: malloc does, and whoever made it.
+void give_small(void* block) noexcept
+{
+    if (block == nullptr) {
+        return;
+    }
+    const std::size_t shelf = (::malloc_usable_size(block) - 24) / 16; // of what is no block of ours: huge
+    if (shelf >= small_sizes || mine.small_bytes + 24 + 16 * shelf > most_kept) [[unlikely]] {
+        std::free(block);
+        return;
+    }
+    watch_end();
+    mine.small_bytes += 24 + 16 * shelf;
+    mine.small[shelf] = new (block) free_block{mine.small[shelf]};
 }
 
 } // namespace
@@ -114,6 +175,28 @@ std::size_t kept() noexcept
     return mine.bytes;
 }
 
+std::size_t kept_small() noexcept
+{
+    return mine.small_bytes;
+}
+
 #endif
 
 } // namespace gw::recycled_memory
+
+#ifndef GW_PLAIN_MEMORY
+
+void* operator new(std::size_t size)
+{
+    return gw::recycled_memory::take_small(size);
+}
+void operator delete(void* block) noexcept
+{
+    gw::recycled_memory::give_small(block);
+}
+void operator delete(void* block, std::size_t) noexcept
+{
+    gw::recycled_memory::give_small(block);
+}
+
+#endif

@@ -3,7 +3,9 @@
 #include <gtest/gtest.h>
 
 #include <cstring>
+#include <new>
 #include <thread>
+#include <utility>
 #include <vector>
 
 namespace gw::recycled_memory {
@@ -71,6 +73,65 @@ TEST(recycled, a_block_may_be_given_back_by_another_thread)
     void* const block = take(500);
     std::thread([block] { give(block, 500); }).join(); // which ends, and gives back what it kept
     give(take(500), 500);
+}
+
+// Calls of the operators themselves: what a `new` expression makes the compiler may leave out.
+TEST(recycled, new_hands_out_again_what_was_deleted)
+{
+    if (!keeps()) {
+        GTEST_SKIP() << "under a sanitizer";
+    }
+    for (const std::size_t size :
+         {std::size_t{0}, std::size_t{1}, std::size_t{24}, std::size_t{25}, std::size_t{40}, std::size_t{1032}
+         }) {
+        void* const first = ::operator new(size);
+        std::memset(first, 1, size);
+        void* const other = ::operator new(size);
+        EXPECT_NE(other, first);
+        ::operator delete(first, size);
+        void* const again = ::operator new(size);
+        EXPECT_EQ(again, first) << size;
+        ::operator delete(again); // whoever frees need not know the size
+        ::operator delete(other);
+    }
+    void* const wide = ::operator new(40);
+    ::operator delete(wide);
+    void* const narrow = ::operator new(20); // has a shelf of its own
+    EXPECT_NE(narrow, wide);
+    ::operator delete(narrow);
+}
+
+TEST(recycled, new_makes_blocks_of_every_size)
+{
+    std::vector<std::pair<unsigned char*, std::size_t>> blocks;
+    for (int round = 0; round < 2; ++round) {
+        for (std::size_t size = 0; size < 1200; ++size) {
+            auto* const block = static_cast<unsigned char*>(::operator new(size));
+            std::memset(block, static_cast<int>(size % 251), size);
+            blocks.emplace_back(block, size);
+        }
+        for (const auto& [block, size] : blocks) {
+            for (std::size_t at = 0; at < size; ++at) {
+                ASSERT_EQ(block[at], size % 251) << "of " << size << " bytes";
+            }
+            ::operator delete(block);
+        }
+        blocks.clear();
+    }
+}
+
+TEST(recycled, what_new_keeps_is_bounded)
+{
+    const bool keeping = keeps();
+    std::vector<void*> blocks;
+    for (std::size_t all = 0; all < 2 * most_kept; all += 1000) {
+        blocks.push_back(::operator new(1000));
+    }
+    for (void* const block : blocks) {
+        ::operator delete(block);
+    }
+    EXPECT_LE(kept_small(), most_kept);
+    EXPECT_EQ(kept_small() > most_kept / 2, keeping);
 }
 
 } // namespace
