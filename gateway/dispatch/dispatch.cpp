@@ -295,7 +295,7 @@ net::task<std::optional<verdict>> dispatched::converse()
         std::optional<verdict> bad;
         if (auto* send_it = std::get_if<adapters::action::send>(&action_)) {
             adapters::exchange_request what = std::move(send_it->what);
-            bad = co_await send(std::move(what));
+            bad = co_await send(what);
         } else if (const auto* read = std::get_if<adapters::action::read>(&action_)) {
             const auto how = read->how;
             const bool held = read->held;
@@ -353,7 +353,7 @@ std::optional<std::string> dispatched::request_text(const adapters::exchange_req
 {
     const upstream::peer& peer = worker_peer_ && target_.to->run ? *worker_peer_ : now_->peers.at(target_.to);
     std::string text;
-    text.reserve(1024);
+    text.reserve(500);
     bool clean = std::ranges::all_of(what.path, [](char c) { return c > 0x20 && c < 0x7f; });
     const auto line = [&](std::string_view name, std::string_view value) {
         clean = clean && wire::valid_value(value);
@@ -389,9 +389,11 @@ std::optional<std::string> dispatched::request_text(const adapters::exchange_req
     return clean ? std::optional(std::move(text)) : std::nullopt;
 }
 
-net::task<std::optional<verdict>> dispatched::send(adapters::exchange_request what)
+net::task<std::optional<verdict>> dispatched::send(adapters::exchange_request& what)
 {
-    co_await end_exchange();
+    if (exchange_) {
+        co_await end_exchange();
+    }
     search_.emplace(*secrets_);
     const upstream::peer& peer = target_.to->run ? *worker_peer_ : now_->peers.at(target_.to);
     const auto& limits = target_.to->timeout;

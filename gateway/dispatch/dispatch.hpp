@@ -83,7 +83,7 @@ private:
     [[nodiscard]] net::task<std::optional<verdict>> attempt(const attempts::try_it& what);
     [[nodiscard]] adapters::action_type step(const adapters::event_type& what);
     [[nodiscard]] net::task<std::optional<verdict>> converse();
-    [[nodiscard]] net::task<std::optional<verdict>> send(adapters::exchange_request what);
+    [[nodiscard]] net::task<std::optional<verdict>> send(adapters::exchange_request& what);
     // answer.cpp
     [[nodiscard]] net::task<std::optional<verdict>> read_text();
     [[nodiscard]] net::task<std::optional<verdict>> read_whole(bool held);
@@ -118,7 +118,7 @@ private:
     [[nodiscard]] verdict leaked();
     [[nodiscard]] std::optional<std::string> request_text(const adapters::exchange_request& what) const;
 
-    static adapters::wall_time wall() { return std::chrono::system_clock::now(); }
+    static adapters::wall_time wall() { return net::wall_clock::now(); }
     // What an action in the wrong place means: an adapter's own fault, never the upstream's.
     static verdict misuse(const char* what)
     {

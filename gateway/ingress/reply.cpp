@@ -1,5 +1,6 @@
 #include "ingress/reply.hpp"
 
+#include "net/clock.hpp"
 #include "wire/retry.hpp"
 
 #include <algorithm>
@@ -13,7 +14,7 @@ void number(std::string& out, std::uint64_t value, int base = 10)
 {
     std::array<char, 20> text;
     const auto done = std::to_chars(text.data(), text.data() + text.size(), value, base);
-    out.append(text.data(), done.ptr);
+    out.append(text.data(), static_cast<std::size_t>(done.ptr - text.data()));
 }
 
 void line(std::string& out, std::string_view name, std::string_view value)
@@ -28,7 +29,7 @@ std::string_view date()
 {
     thread_local std::chrono::seconds last{-1};
     thread_local std::string text;
-    const auto now = std::chrono::system_clock::now();
+    const auto now = net::wall_clock::now();
     const auto second = std::chrono::duration_cast<std::chrono::seconds>(now.time_since_epoch());
     if (second != last) {
         last = second;

@@ -117,7 +117,7 @@ request_run::request_run(client_side& from, std::size_t head_size)
       ),
       out_(from.wire, now_->policy->limits.write_timeout)
 {
-    record_.at = std::chrono::system_clock::now();
+    record_.at = net::wall_clock::now();
     record_.dialect = "none";
     record_.door = "none";
     const auto& head = from_.head;
@@ -408,7 +408,9 @@ net::task<result<void>> request_run::dispatch()
     if (!answer) {
         limit_.disarm(); // else it holds what limits the rest: `timeout.total`
     }
-    co_await stop_waiting();
+    if (tick_) {
+        co_await stop_waiting();
+    }
     co_return answer;
 }
 
@@ -509,7 +511,9 @@ net::task<void> request_run::refuse(failure why)
 
 net::task<after> request_run::finish()
 {
-    co_await stop_waiting();
+    if (tick_) {
+        co_await stop_waiting();
+    }
     if (work_) {
         co_await work_->finish(record_);
         work_.reset();
@@ -558,7 +562,7 @@ net::task<after> request_run::finish()
 net::task<void> refuse_head(client_side& from, const failure& why)
 {
     telemetry::access_record record;
-    record.at = std::chrono::system_clock::now();
+    record.at = net::wall_clock::now();
     record.dialect = record.door = "none";
     record.request_id = sane_request_id(from.head.request_id) ? std::string(from.head.request_id)
                                                               : new_request_id(from.here.random);

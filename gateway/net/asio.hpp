@@ -3,6 +3,8 @@
 // and the worker supervisor run on its io_context.
 #pragma once
 
+#include "net/clock.hpp"
+
 #include <boost/asio/basic_waitable_timer.hpp>
 #include <boost/asio/buffer.hpp>
 #include <boost/asio/io_context.hpp>
@@ -21,9 +23,8 @@ using tcp = asio::ip::tcp;
 using tcp_socket = asio::basic_stream_socket<tcp, executor>;
 using tcp_acceptor = asio::basic_socket_acceptor<tcp, executor>;
 using error_code = boost::system::error_code;
-using clock = std::chrono::steady_clock;
-using time_point = clock::time_point;
-using timer = asio::basic_waitable_timer<clock, asio::wait_traits<clock>, executor>;
+using timer = asio::
+    basic_waitable_timer<std::chrono::steady_clock, asio::wait_traits<std::chrono::steady_clock>, executor>;
 
 inline constexpr time_point never = time_point::max();
 

@@ -32,6 +32,7 @@ loop::~loop() = default;
 void loop::run()
 {
     thread_ = std::this_thread::get_id();
+    const steps stepping;
     auto now = clock::now();
     next_tick_ = now + tick_time;
     int rounds = 0;
@@ -60,6 +61,8 @@ void loop::look(int timeout_ms)
 {
     const int count =
         ::epoll_wait(epoll_.get(), events_.data(), static_cast<int>(events_.size()), timeout_ms);
+    steps::next();
+    const auto looked = clock::now();
     count_ = static_cast<std::size_t>(std::max(count, 0));
     at_ = 0;
     run_theirs(); // before what it may have led to: settings that were swapped hold for the next connection
@@ -67,11 +70,13 @@ void loop::look(int timeout_ms)
         const epoll_event& each = events_[at_];
         current_ = static_cast<watched*>(each.data.ptr);
         if (current_ != nullptr) { // else: posted, or forgotten meanwhile
+            steps::next();
             current_->ready(each.events);
         }
     }
     current_ = nullptr;
     count_ = 0;
+    looked_ = looked; // all of it was told
 }
 
 void loop::run_soon()
@@ -81,6 +86,7 @@ void loop::run_soon()
     while (!now.empty()) {
         current_ = &now.front();
         now.pop_front();
+        steps::next();
         current_->due();
     }
     current_ = nullptr;
@@ -94,6 +100,7 @@ void loop::run_theirs()
         now.swap(theirs_);
     }
     for (auto& each : now) {
+        steps::next();
         each();
     }
 }
@@ -103,6 +110,7 @@ void loop::run_posted()
     std::vector<job> now;
     now.swap(mine_);
     for (auto& each : now) {
+        steps::next();
         each();
     }
     now.clear();

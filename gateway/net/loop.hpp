@@ -106,6 +106,9 @@ public:
         return awaiter{*this};
     }
 
+    // What happened to a descriptor before that time was told to who watches it.
+    [[nodiscard]] time_point looked() const { return looked_; }
+
     deadline_list deadlines;
 
 private:
@@ -128,6 +131,7 @@ private:
     waiting soon_;
     std::vector<job> mine_; // posted on this thread
     time_point next_tick_{};
+    time_point looked_{};
     std::vector<std::function<void(time_point)>> ticks_;
     block scratch_;
     std::vector<block> small_;

@@ -281,6 +281,38 @@ TEST(Limits, APeerThatTakesALittleAtATimeIsNotStalled)
       << std::chrono::duration_cast<std::chrono::milliseconds>(net::clock::now() - began).count() << " ms";
 }
 
+// ---- time ----
+
+void until_behind(net::time_point when)
+{
+    while (std::chrono::steady_clock::now() <= when) {
+    }
+}
+
+TEST(Clock, IsReadOnceAStepAndAnewInTheNextOne)
+{
+    net::loop on;
+    net::time_point first;
+    net::time_point same;
+    net::time_point later;
+    on.post([&] {
+        first = net::clock::now();
+        until_behind(first);
+        same = net::clock::now();
+        on.post([&] {
+            later = net::clock::now();
+            on.stop();
+        });
+    });
+    on.run();
+    EXPECT_EQ(same, first);
+    EXPECT_GT(later, first);
+    const auto outside = net::clock::now();
+    EXPECT_GT(outside, later - 1ns);
+    until_behind(outside);
+    EXPECT_GT(net::clock::now(), outside) << "nobody begins a step here";
+}
+
 // ---- what lies behind the bytes ----
 
 // Runs the loop until the read is over, or for five seconds.

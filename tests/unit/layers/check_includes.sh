@@ -38,9 +38,9 @@ none "gateway/net gateway/upstream gateway/dispatch gateway/ingress gateway/runt
 
 # Time limits are of the steady clock, so that nobody notices when the machine's clock jumps. The other one is for dates: in records, in answers,
 # in what upstreams say about when to come back, in what is told of workers.
-dates='gateway/(telemetry/access_record|wire/retry|dispatch/(cooldowns|dispatch|waker)|workers/(supervisor|table|core|core_process)|ingress/(serve|reply))\.[ch]pp'
+dates='gateway/(telemetry/access_record|wire/retry|dispatch/(cooldowns|dispatch|waker)|workers/(supervisor|table|core|core_process)|ingress/(serve|reply)|net/clock)\.[ch]pp'
 dates="$dates|adapters/(adapter|classify)\.hpp|gateway/(hub/judge|upstream/hub_client)\.[ch]pp"
-found=$(grep -rnE --include='*.hpp' --include='*.cpp' 'system_clock|system_timer|high_resolution_clock|CLOCK_REALTIME|gettimeofday|[^_]time\((nullptr|NULL|0)\)' gateway adapters config |
+found=$(grep -rnE --include='*.hpp' --include='*.cpp' 'wall_clock|system_clock|system_timer|high_resolution_clock|CLOCK_REALTIME|gettimeofday|[^_]time\((nullptr|NULL|0)\)' gateway adapters config |
     grep -vE "^($dates):" || true)
 if [ -n "$found" ]; then
     printf '%s\n  breaks: %s\n' "$found" "only dates come from the wall clock"
