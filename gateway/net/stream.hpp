@@ -99,6 +99,8 @@ public:
     // all. Empty: it is gone.
     [[nodiscard]] std::string remote() const;
     [[nodiscard]] bool is_tls() const { return tls_ != nullptr; }
+    // The loop told of something that was not read yet: bytes, or the end.
+    [[nodiscard]] bool readable() const { return state_.readable; }
     // Nothing has arrived and the peer has not closed, as far as the kernel knows now (one system call).
     [[nodiscard]] bool silent() const;
     [[nodiscard]] int native_handle() const { return socket_.get(); }

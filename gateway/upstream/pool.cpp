@@ -13,6 +13,8 @@ namespace {
 
 // What the read of an idle connection may take: it becomes the first read of the next answer.
 constexpr std::size_t idle_watch = net::reader::full_size;
+// An end that came within this time would not be seen before our request is on its way anyway.
+constexpr std::chrono::microseconds just_looked{500};
 constexpr std::size_t most_idle_per_peer = 256;
 constexpr std::size_t most_remembered = 1024; // hosts
 // The least that an address gets of the time to connect while there are others (RFC 8305 section 5).
@@ -155,7 +157,8 @@ lease pool::borrow_idle(const peer& to)
             const auto idled = now - it->idle_since;
             const bool fresh = !it->dead && it->in.empty() && !it->in.failed() && idled < it->idle_limit;
             // The outstanding read has told of everything but what arrived since the loop last looked.
-            if (fresh && it->wire.silent()) {
+            const bool told = now - on_.looked() < just_looked && !it->wire.readable();
+            if (fresh && (told || it->wire.silent())) {
                 ++busy_;
                 return {*this, std::move(it), true};
             }
