@@ -302,7 +302,8 @@ result<void> take_chat(request& into, const body_facts& body)
     if (!taken) {
         return taken;
     }
-    into.task = payloads::find_task("chat-completion");
+    static const task_info* const chat = payloads::find_task("chat-completion");
+    into.task = chat;
 
     // The fields that matter here; everything else travels as it is.
     const auto messages = find(body, "messages");

@@ -122,10 +122,12 @@ net::task<result<void>> body::begin(const wire::request_head& head, door at)
     const bool fits = framing_ == wire::framing::sized && left_ <= small;
     const std::uint64_t look =
         framing_ == wire::framing::sized ? std::min<std::uint64_t>(left_, payloads::sniff_bytes) : 1;
-    auto arrived =
-        co_await first_bytes(fits ? static_cast<std::size_t>(left_) : static_cast<std::size_t>(look));
-    if (!arrived) {
-        co_return fail(arrived);
+    const auto want = static_cast<std::size_t>(fits ? left_ : look);
+    if (in_.data().size() - at_ < want) {
+        auto arrived = co_await first_bytes(want);
+        if (!arrived) {
+            co_return fail(arrived);
+        }
     }
     json_ = says_json;
     if (says_nothing && framing_ == wire::framing::sized) {

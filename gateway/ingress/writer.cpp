@@ -3,10 +3,16 @@
 #include <array>
 
 namespace gw::ingress {
+namespace {
+
+constexpr std::size_t usual_head = 500; // bytes
+
+} // namespace
 
 void writer::begin(const reply_head& head)
 {
     head_.clear();
+    head_.reserve(usual_head);
     append(head_, head);
     as_ = head.as;
     status_ = head.status;

@@ -116,7 +116,8 @@ result<const task_info*> task_of(const request& asked, const resolved& what, con
                     ", not for chat: use POST /v1/inference or POST /models/" + what.model
             );
         }
-        return payloads::find_task("chat-completion");
+        static const task_info* const chat = payloads::find_task("chat-completion");
+        return chat;
     }
     if (is_openai_task(asked.at) && policy != nullptr && policy->binary_input()) {
         return refuse(

@@ -25,7 +25,7 @@ void number(std::string& out, std::uint64_t value)
 {
     std::array<char, 20> text;
     const auto done = std::to_chars(text.data(), text.data() + text.size(), value);
-    out.append(text.data(), done.ptr);
+    out.append(text.data(), static_cast<std::size_t>(done.ptr - text.data()));
 }
 
 // With two digits behind the point.

@@ -246,7 +246,7 @@ bool json_scanner::scan_whole_string(cursor& at)
         return true;
     }
     if (in_key_) {
-        keys_.append(at.at, quote);
+        keys_.append(at.at, static_cast<std::size_t>(quote - at.at));
     }
     at.at = quote;
     const std::uint64_t where = at.offset();

@@ -2,8 +2,6 @@
 
 #include "wire/bytes.hpp"
 
-#include <algorithm>
-#include <array>
 #include <cstdint>
 
 namespace gw::wire {
@@ -88,15 +86,6 @@ void append_hex_escape(std::string& out, unsigned value)
     }
 }
 
-// Plain ASCII but for quotes and backslashes, as most names are.
-constexpr auto needs_escape = [] {
-    std::array<bool, 256> made{};
-    for (unsigned c = 0; c < made.size(); ++c) {
-        made[c] = c < 0x20 || c >= 0x7f || c == '"' || c == '\\';
-    }
-    return made;
-}();
-
 } // namespace
 
 std::optional<std::string> unescape_json_string(std::string_view inside_quotes)
@@ -108,7 +97,7 @@ std::optional<std::string> unescape_json_string(std::string_view inside_quotes)
     while (true) {
         const char* const run = at;
         at = bytes::find_string_stop(at, end);
-        out.append(run, at);
+        out.append(run, static_cast<std::size_t>(at - run));
         if (at == end) {
             return out;
         }
@@ -153,7 +142,8 @@ std::optional<std::string> unescape_json_string(std::string_view inside_quotes)
 
 void append_json_string(std::string& out, std::string_view text)
 {
-    if (std::ranges::none_of(text, [](char c) { return needs_escape[static_cast<unsigned char>(c)]; })) {
+    const char* const text_end = text.data() + text.size();
+    if (bytes::find_string_stop(text.data(), text_end) == text_end && !text.contains('\x7f')) {
         out.push_back('"');
         out.append(text);
         out.push_back('"');
