@@ -97,7 +97,7 @@ build_packages() { # what a build of the gateway needs; "tests" adds what its te
         trixie) boost="libboost1.83-dev libboost-system1.83-dev libboost-url1.83-dev" ;;
         *) boost="libboost-dev libboost-system-dev libboost-url-dev" ;;
     esac
-    echo "clang-19 lld-19 libclang-rt-19-dev cmake ninja-build ccache git"
+    echo "clang-19 lld-19 llvm-19 libclang-rt-19-dev cmake ninja-build ccache git"
     echo "$boost libssl-dev libsimdjson-dev libyaml-cpp-dev libspdlog-dev libcli11-dev"
     [ "${1:-}" != tests ] || echo "libgtest-dev libgmock-dev"
 }
