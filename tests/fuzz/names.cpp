@@ -2,6 +2,7 @@
 // the upstream begins with the configured prefix and cannot be read as another place.
 #include "adapters/adapter.hpp"
 #include "config/load.hpp"
+#include "config/providers.hpp"
 #include "policy/decide.hpp"
 
 #include "property.hpp"
@@ -62,7 +63,8 @@ void check_path(const std::string& model, const config::upstream& router)
     const auto& adapter = adapters::adapter_for(router);
     const auto plan = adapter.plan(asked, to);
     const std::size_t colon = model.rfind(':');
-    if (colon != std::string::npos && model.substr(colon + 1) != "hf-inference") {
+    const std::string provider = colon == std::string::npos ? "" : model.substr(colon + 1);
+    if (config::is_provider_name(provider) && provider != "hf-inference") { // and not a choice, as `fastest`
         require(
             !plan && plan.error().what == code::unsupported, "what a provider calls the model is not known"
         );
