@@ -241,7 +241,7 @@ std::size_t stream::try_write(std::span<const asio::const_buffer> buffers, error
         }
     }
     ssize_t sent = 0;
-    if (total <= small_write) { // the kernel takes one piece in less time than a copy of ours costs
+    if (total <= small_write) { // one piece saves the kernel more than the copy costs
         char* end = on_.scratch();
         for (const iovec& each : std::span(parts).first(count)) {
             end = std::copy_n(static_cast<const char*>(each.iov_base), each.iov_len, end);
