@@ -78,9 +78,7 @@ waking::start standing::sleeps(const config::upstream& to, const verdict& what, 
 void standing::sleeps_no_more(const config::upstream& to, waking::end why, time_point now)
 {
     switch (why) {
-    case waking::end::ready:
-        cooling.warmed(to, {});
-        break;
+    case waking::end::ready: // as its health route says: one request finds out, the crowd follows
     case waking::end::unwanted:
     case waking::end::refused:
     case waking::end::no_route:

@@ -44,10 +44,22 @@ class admin::connection : public std::enable_shared_from_this<admin::connection>
 public:
     using stream = beast::basic_stream<net::tcp, net::executor>;
 
-    connection(net::tcp_socket socket, const admin_answers& answers)
-        : wire_(std::move(socket)), answers_(answers)
+    connection(net::tcp_socket socket, const admin_answers& answers, std::shared_ptr<spare_descriptors> spare)
+        : wire_(std::move(socket)), answers_(answers), spare_(std::move(spare))
     {
     }
+    ~connection()
+    {
+        if (auto& socket = wire_.socket(); socket.is_open()) {
+            net::error_code failed;
+            const int its = socket.release(failed);
+            if (!failed) {
+                spare_->keep(its);
+            }
+        }
+    }
+    connection(const connection&) = delete;
+    connection& operator=(const connection&) = delete;
 
     void read()
     {
@@ -167,6 +179,7 @@ private:
 
     stream wire_;
     const admin_answers& answers_;
+    std::shared_ptr<spare_descriptors> spare_;
     beast::flat_buffer buffer_;
     std::optional<http::request_parser<http::string_body>> parser_;
     std::optional<response> reply_;
@@ -195,7 +208,7 @@ void admin::stop()
 
 void admin::welcome(net::tcp_socket socket)
 {
-    std::make_shared<connection>(std::move(socket), answers_)->read();
+    std::make_shared<connection>(std::move(socket), answers_, spare_)->read();
 }
 
 void admin::accept()
@@ -205,12 +218,12 @@ void admin::accept()
             return;
         }
         if (!ec) {
-            spare_.fill();
+            spare_->fill();
             welcome(std::move(socket));
             accept();
             return;
         }
-        if (net::no_descriptors(ec) && spare_.spend()) {
+        if (net::no_descriptors(ec) && spare_->spend()) {
             net::error_code still;
             net::tcp_socket one(acceptor_.get_executor());
             acceptor_.accept(one, still);
@@ -225,7 +238,7 @@ void admin::accept()
         retry_.expires_after(std::chrono::milliseconds(100)); // no descriptors: a pause, not a spin
         retry_.async_wait([this](net::error_code stopped) {
             if (!stopped) {
-                spare_.fill();
+                spare_->fill();
                 accept();
             }
         });

@@ -40,7 +40,8 @@ private:
 
     net::tcp_acceptor acceptor_;
     net::timer retry_;
-    spare_descriptors spare_; // so that it answers when clients and upstreams have taken all others
+    // So that it answers when clients and upstreams have taken all others. Of its connections, too.
+    std::shared_ptr<spare_descriptors> spare_ = std::make_shared<spare_descriptors>();
     admin_answers answers_;
 };
 

@@ -44,10 +44,16 @@ std::size_t most_connections(std::size_t wanted, std::size_t files, std::size_t 
     return std::max<std::size_t>(1, std::min(wanted, files > own ? files - own : 1));
 }
 
+spare_descriptors::spare_descriptors() : nothing_(::open("/dev/null", O_RDONLY | O_CLOEXEC))
+{
+    fill();
+}
+
 spare_descriptors::~spare_descriptors()
 {
     while (spend()) {
     }
+    ::close(nothing_);
 }
 
 bool spare_descriptors::spend()
@@ -64,8 +70,18 @@ void spare_descriptors::fill()
 {
     for (int& each : held_) {
         if (each < 0) {
-            each = ::open("/dev/null", O_RDONLY | O_CLOEXEC);
+            each = ::fcntl(nothing_, F_DUPFD_CLOEXEC, 0);
         }
+    }
+}
+
+void spare_descriptors::keep(int used)
+{
+    const auto at = std::ranges::find_if(held_, [](int fd) { return fd < 0; });
+    if (at != held_.end() && ::dup3(nothing_, used, O_CLOEXEC) == used) {
+        *at = used;
+    } else {
+        ::close(used);
     }
 }
 

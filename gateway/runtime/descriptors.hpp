@@ -29,19 +29,23 @@ most_connections(std::size_t wanted, std::size_t files, std::size_t cores, std::
 // Connections over the limit that one acceptor answers at a time, to say so.
 inline constexpr std::size_t most_turned_away = 16;
 
-// Descriptors held back. Of the thread that uses them.
+// Descriptors held back, of the thread that uses them. What was spent comes back by keep(): a descriptor that
+// was closed first would go to whichever core opens one next.
 class spare_descriptors
 {
 public:
-    spare_descriptors() { fill(); }
+    spare_descriptors();
     ~spare_descriptors();
     spare_descriptors(const spare_descriptors&) = delete;
     spare_descriptors& operator=(const spare_descriptors&) = delete;
 
     bool spend(); // one becomes free for whoever opens next; false: none is left
     void fill();  // as far as possible
+    // Closes what `used` is, and holds the descriptor back if one is missing.
+    void keep(int used);
 
 private:
+    int nothing_ = -1; // what those that are held are copies of
     std::array<int, 4> held_{-1, -1, -1, -1};
 };
 

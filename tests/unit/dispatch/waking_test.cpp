@@ -339,7 +339,10 @@ TEST_F(bridge_test, requests_pass_by_and_none_is_a_probe_until_it_is_ready)
     }
     w.state.sleeps_no_more(vit, end::ready, w.now);
     walker r(w, both);
-    EXPECT_EQ(r.next(), "try vit");
+    EXPECT_EQ(r.next(), "try vit as the probe");
+    walker beside(w, both);
+    EXPECT_EQ(beside.next(), "try own") << "a health route may say more than is true: the crowd follows";
+    beside.succeeds();
     r.succeeds();
     EXPECT_EQ(w.standing_of(vit, nullptr), "free");
 }
@@ -355,12 +358,14 @@ TEST_F(bridge_test, the_only_way_is_waited_for)
     w.pass(1s);
     w.state.sleeps_no_more(vit, end::ready, w.now);
     EXPECT_EQ(first.woken() + second.woken(), 2);
-    EXPECT_EQ(second.next(), "try vit");
+    EXPECT_EQ(second.next(), "try vit as the probe");
+    EXPECT_EQ(first.next(), "wait 5000 ms or for news");
+    second.succeeds();
+    EXPECT_EQ(second.route(), "vit(200)");
+    EXPECT_EQ(first.woken(), 2) << "by the health route, and by the probe";
     EXPECT_EQ(first.next(), "try vit");
     first.succeeds();
     EXPECT_EQ(first.route(), "vit(503) vit(200)");
-    second.succeeds();
-    EXPECT_EQ(second.route(), "vit(200)");
 }
 
 TEST_F(bridge_test, patience_ends_and_the_client_is_told_when_to_come_back)
