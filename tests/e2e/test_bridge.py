@@ -98,7 +98,7 @@ def test_under_load_with_a_second_way(start, holds):
     replies = [each for _, each in load.replies]
     assert all(is_good(each) for each in replies), "no request failed"
     routes = {route(each) for each in replies}
-    assert routes <= {back, "vit-prod(503) second(200)", "vit-prod(warming) second(200)"}
+    assert routes <= {back, "vit-prod(503) second(200)", "vit-prod(warming) second(200)", "vit-prod(probing) second(200)"}
     assert "vit-prod(warming) second(200)" in routes
     assert [route(each) for _, each in load.replies[-10:]] == [back] * 10
     assert sleeper.refused <= 16, "no client's request is a probe: only those under way at the beginning met it asleep"
