@@ -44,8 +44,9 @@ class Upstream:
         assert get(f"{self.url}/_/reset") == "reset\n"
 
     def seen(self):
+        """Clients' requests: when, which id, what they got. What the gateway asks of itself, a health route, has no id."""
         lines = (line.split(" ") for line in get(f"{self.url}/_/seen").splitlines())
-        return [(int(at), name, what) for at, name, what in lines]
+        return [(int(at), name, what) for at, name, what in lines if (name, what) not in (("-", "health"), ("-", "gone"))]
 
     def stats(self):
         return {name: int(value) for name, value in (line.split() for line in get(f"{self.url}/_/stats").splitlines())}
