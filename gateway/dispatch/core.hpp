@@ -19,6 +19,7 @@
 
 #include <boost/asio/ssl/context.hpp>
 
+#include <atomic>
 #include <memory>
 #include <random>
 #include <string>
@@ -62,6 +63,7 @@ struct process
     connections clients{};
     upstream::lookup* hub = nullptr; // null: no request asks the Hub
     waker* bridge = nullptr;         // null: sleeping endpoints are probed by requests
+    std::atomic<bool> cut = false;   // the drain limit is over: what ends now makes room for nobody
 };
 
 struct core

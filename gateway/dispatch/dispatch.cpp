@@ -70,6 +70,9 @@ net::task<result<void>> dispatched::begin(net::time_point deadline)
 {
     machine_.set_deadline(deadline);
     while (true) {
+        if (here_.all.cut.load(std::memory_order_relaxed)) { // another core may be told before this one
+            stop_.fire(code::stopping);
+        }
         if (stop_.fired()) {
             if (abandoned()) {
                 co_return abandon(net::clock::now());

@@ -462,6 +462,7 @@ void runtime::parts::cut(std::string_view why)
     if (!closing_) {
         close_listeners();
     }
+    shared_.cut = true;
     for (auto& each : units_) {
         each->core.loop.post([&mine = *each] {
             for (auto& one : mine.listeners) {
