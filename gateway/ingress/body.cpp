@@ -61,9 +61,8 @@ failure body::gone(const net::error_code& ec) const
     return {.what = code::client_gone, .from = origin::client, .detail = ec.message(), .close = true};
 }
 
-net::task<result<void>> body::first_bytes(std::size_t want)
+net::task<result<void>> body::first_bytes(std::size_t want, pace& speed)
 {
-    pace speed(now_.limits, net::clock::now());
     net::error_code ec;
     while (!ec && in_.data().size() - at_ < want) {
         const auto now = net::clock::now();
@@ -123,8 +122,9 @@ net::task<result<void>> body::begin(const wire::request_head& head, door at)
     const std::uint64_t look =
         framing_ == wire::framing::sized ? std::min<std::uint64_t>(left_, payloads::sniff_bytes) : 1;
     const auto want = static_cast<std::size_t>(fits ? left_ : look);
+    pace speed(now_.limits, net::clock::now());
     if (in_.data().size() - at_ < want) {
-        auto arrived = co_await first_bytes(want);
+        auto arrived = co_await first_bytes(want, speed);
         if (!arrived) {
             co_return fail(arrived);
         }
@@ -150,7 +150,7 @@ net::task<result<void>> body::begin(const wire::request_head& head, door at)
             }
             if (payload.empty() && step->consumed == 0) {
                 const std::size_t used = in_.data().size() - rest.size();
-                auto more = co_await first_bytes(in_.data().size() - at_ + 1);
+                auto more = co_await first_bytes(in_.data().size() - at_ + 1, speed);
                 if (!more) {
                     co_return fail(more);
                 }

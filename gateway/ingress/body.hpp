@@ -85,7 +85,7 @@ private:
     [[nodiscard]] result<bool> take(); // what lies in the buffer; true: the body is whole
     [[nodiscard]] result<void>
     accept(std::string_view payload, bool in_place); // in_place: it lies in the log's room()
-    [[nodiscard]] net::task<result<void>> first_bytes(std::size_t want);
+    [[nodiscard]] net::task<result<void>> first_bytes(std::size_t want, pace& speed);
     [[nodiscard]] failure gone(const net::error_code& ec) const;
     void end(std::optional<failure> why);
 

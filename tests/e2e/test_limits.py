@@ -535,6 +535,27 @@ def test_a_slow_body(timed, door, secure, how):
 
 
 @pytest.mark.limit("body_grace", "body_min_rate")
+@pytest.mark.threat("D1", "F4")
+@WIRES
+@pytest.mark.parametrize("kind", ["image/png", "application/json", None])
+def test_a_slow_chunk_extension(timed, secure, kind):
+    """Bytes that are no payload do not count as a body that comes; also while its first byte is to tell what it is."""
+    request_id = next(IDS)
+    fields = ["POST /v1/inference?model=org/vit HTTP/1.1", "Host: localhost", f"X-Request-Id: {request_id}", "Transfer-Encoding: chunked"]
+    fields += [f"Content-Type: {kind}"] if kind else []
+    peer = timed.peer(secure)
+    began, before = time.monotonic(), timed.seen
+    peer.send("\r\n".join(fields).encode() + b"\r\n\r\n5;")
+    drip(peer, b"x" * 500)
+    assert time.monotonic() - began < 6
+    answer = peer.answer()
+    assert (answer.status, answer.error[0]) == (408, "request_timeout"), answer
+    assert answer.fields["connection"] == "close" and peer.ended()
+    assert timed.gateway.record(request_id)["status"] == 408
+    assert timed.seen == before
+
+
+@pytest.mark.limit("body_grace", "body_min_rate")
 def test_a_body_that_is_steady_enough(timed):
     """Longer than the grace, with pauses shorter than it."""
     door = DOORS[3]
