@@ -1,5 +1,6 @@
 #include "net/resolver.hpp"
 
+#include "message/quiet_thread.hpp"
 #include "net/event.hpp"
 
 #include <boost/asio/ip/address.hpp>
@@ -11,7 +12,6 @@
 #include <map>
 #include <mutex>
 #include <netdb.h>
-#include <signal.h>
 #include <sys/socket.h>
 #include <thread>
 
@@ -91,16 +91,10 @@ void resolver::parts::work()
 
 resolver::resolver(lookup_fn lookup) : parts_(std::make_shared<parts>(std::move(lookup)))
 {
-    // Signals are for the threads that wait for them.
-    sigset_t all;
-    sigset_t before;
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before);
     for (int count = 0; count < threads; ++count) {
         ++parts_->running;
-        std::thread([its = parts_] { its->work(); }).detach();
+        quiet_thread([its = parts_] { its->work(); }).detach();
     }
-    pthread_sigmask(SIG_SETMASK, &before, nullptr);
 }
 
 resolver::~resolver()

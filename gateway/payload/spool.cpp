@@ -1,6 +1,6 @@
 #include "payload/spool.hpp"
 
-#include <signal.h>
+#include "message/quiet_thread.hpp"
 
 #include <algorithm>
 #include <chrono>
@@ -85,15 +85,9 @@ void reservation::shrink(std::uint64_t memory)
 
 spool::spool(spool_limits limits) : limits_(std::move(limits)), blocks_(limits_.block + block_padding)
 {
-    // Signals are for the threads that wait for them.
-    sigset_t all;
-    sigset_t before;
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before);
     for (int count = 0; count < side_threads; ++count) {
-        threads_.emplace_back([this] { work(); });
+        threads_.push_back(quiet_thread([this] { work(); }));
     }
-    pthread_sigmask(SIG_SETMASK, &before, nullptr);
 }
 
 spool::~spool()

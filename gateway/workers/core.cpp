@@ -1,8 +1,8 @@
 #include "workers/core.hpp"
 
-#include <boost/asio/post.hpp>
+#include "message/quiet_thread.hpp"
 
-#include <signal.h>
+#include <boost/asio/post.hpp>
 
 #include <algorithm>
 #include <exception>
@@ -66,14 +66,9 @@ core::core(log_fn log, std::string executable, const rhythm& times)
 {
 }
 
-// The thread takes no signal: they belong to the runtime.
 void core::start()
 {
-    sigset_t all;
-    sigset_t before;
-    ::sigfillset(&all);
-    ::pthread_sigmask(SIG_SETMASK, &all, &before);
-    thread_ = std::thread([this] {
+    thread_ = quiet_thread([this] {
         while (true) {
             try {
                 context_.run();
@@ -83,7 +78,6 @@ void core::start()
             }
         }
     });
-    ::pthread_sigmask(SIG_SETMASK, &before, nullptr);
 }
 
 void core::stop()
