@@ -3,13 +3,12 @@
 #include "adapters/classify.hpp"
 #include "net/deadline.hpp"
 #include "telemetry/log.hpp"
+#include "upstream/background.hpp"
 #include "upstream/exchange.hpp"
 #include "wire/retry.hpp"
 
 #include <algorithm>
-#include <csignal>
 #include <mutex>
-#include <thread>
 #include <unordered_map>
 #include <utility>
 #include <vector>
@@ -60,7 +59,7 @@ std::string duration(milliseconds span)
 struct waker::parts
 {
     parts(standing& of, net::resolver& names, std::string says)
-        : known(of), version(std::move(says)), pool(loop, names)
+        : known(of), version(std::move(says)), thread(names)
     {
     }
 
@@ -87,8 +86,6 @@ struct waker::parts
         std::string why;     // in our words
     };
 
-    void start();
-    void end();
     [[nodiscard]] endpoint find(std::uint64_t place) const;
     void step_all();
     // False: its waker stopped.
@@ -102,16 +99,12 @@ struct waker::parts
     const std::string version;
 
     // The thread's own.
-    net::loop loop;
-    upstream::pool pool;
+    upstream::background thread;
     std::unordered_map<std::uint64_t, job> jobs;
-    std::size_t asking = 0; // coroutines that run
-    bool ending = false;
 
     mutable std::mutex guard;                              // of all below
     std::unordered_map<std::uint64_t, endpoint> endpoints; // of the policy, by place
     bool over = false;
-    std::thread thread;
 };
 
 waker::waker(standing& known, net::resolver& names, std::string version)
@@ -128,23 +121,11 @@ void waker::stop()
 {
     {
         const std::lock_guard lock(parts_->guard);
-        parts_->over = true;
-        if (!parts_->thread.joinable()) {
-            return;
-        }
+        parts_->over = true; // nobody else starts it any more
     }
-    parts_->loop.post([its = parts_.get()] {
-        its->ending = true;
-        for (auto& [place, each] : its->jobs) {
-            if (each.running != nullptr) {
-                each.running->fire(code::stopping);
-            }
-        }
-        if (its->asking == 0) {
-            its->end();
-        }
-    });
-    parts_->thread.join();
+    if (parts_->thread.started()) {
+        parts_->thread.stop();
+    }
 }
 
 void waker::use(std::shared_ptr<const snapshot> now)
@@ -186,11 +167,11 @@ void waker::meets(const config::upstream& to, verdict& what)
         limit = it.wake_timeout;
         how = parts_->known.sleeps(it, what, net::clock::now());
         if (how == waking::start::begun) {
-            if (!parts_->thread.joinable()) {
-                parts_->start();
+            if (!parts_->thread.started()) {
+                parts_->thread.start([its = parts_.get()](net::time_point) { its->step_all(); });
             }
-            parts_->loop.post([its = parts_.get(), place, at = found->second] {
-                if (!its->ending) {
+            parts_->thread.post([its = parts_.get(), place, at = found->second] {
+                if (!its->thread.ending()) {
                     auto& mine = its->jobs[place];
                     mine.at = at;
                     mine.began = net::clock::now();
@@ -209,21 +190,6 @@ void waker::meets(const config::upstream& to, verdict& what)
     }
 }
 
-void waker::parts::start()
-{
-    loop.each_tick([this](net::time_point now) {
-        pool.tick(now);
-        step_all();
-    });
-    // Signals are for the threads that wait for them.
-    sigset_t all;
-    sigset_t before;
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before);
-    thread = std::thread([this] { loop.run(); });
-    pthread_sigmask(SIG_SETMASK, &before, nullptr);
-}
-
 waker::parts::endpoint waker::parts::find(std::uint64_t place) const
 {
     const std::lock_guard lock(guard);
@@ -233,16 +199,9 @@ waker::parts::endpoint waker::parts::find(std::uint64_t place) const
 
 // ---- on the thread ----
 
-void waker::parts::end()
-{
-    pool.clear();
-    // Reads of the connections just closed complete first.
-    loop.post([this] { loop.post([this] { loop.stop(); }); });
-}
-
 void waker::parts::step_all()
 {
-    if (ending) {
+    if (thread.ending()) {
         return;
     }
     for (auto at = jobs.begin(); at != jobs.end();) {
@@ -301,17 +260,11 @@ bool waker::parts::step(std::uint64_t place, job& it)
             return !each->value.empty();
         });
         const config::token* with = tokens.empty() ? nullptr : tokens[now.token % tokens.size()];
-        ++asking;
-        net::spawn(ask(place, it.at, with, *now.ask), [this, place](const std::exception_ptr& bug) {
-            --asking;
+        thread.spawn(ask(place, it.at, with, *now.ask), [this, place](const std::exception_ptr& bug) {
             if (bug) { // no memory
                 known.bridge.heard_of(place, waking::heard::silent, {}, net::clock::now());
             }
-            if (!ending) {
-                loop.post([this] { step_all(); });
-            } else if (asking == 0) {
-                end();
-            }
+            thread.post([this] { step_all(); });
         });
     }
     return true;
@@ -319,7 +272,7 @@ bool waker::parts::step(std::uint64_t place, job& it)
 
 net::task<void> waker::parts::ask(std::uint64_t place, endpoint at, const config::token* with, seconds hold)
 {
-    net::interrupt stop;
+    upstream::background::stoppable stop(thread);
     // Leaves the job with this coroutine, however it ends.
     struct seat
     {
@@ -339,7 +292,7 @@ net::task<void> waker::parts::ask(std::uint64_t place, endpoint at, const config
 
     answer got = co_await exchange_with(std::move(at), with, hold, stop);
     mine.leave();
-    if (mine.stale || ending) {
+    if (mine.stale || thread.ending()) {
         co_return;
     }
     jobs.at(place).last = std::move(got.why);
@@ -361,7 +314,7 @@ waker::parts::exchange_with(endpoint at, const config::token* with, seconds hold
     }
     head += "\r\n";
 
-    auto lease = co_await pool.borrow(peer, net::clock::now() + to.timeout.connect, stop);
+    auto lease = co_await thread.connections.borrow(peer, net::clock::now() + to.timeout.connect, stop);
     if (!lease) {
         co_return answer{.why = lease.error().text};
     }

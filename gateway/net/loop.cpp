@@ -147,6 +147,11 @@ void loop::stop()
     wake();
 }
 
+void loop::finish()
+{
+    post([this] { post([this] { stop(); }); });
+}
+
 void loop::wake()
 {
     const std::uint64_t one = 1;

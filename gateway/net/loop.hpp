@@ -56,6 +56,8 @@ public:
     // Runs until stop(); may be run again then.
     void run();
     void stop(); // any thread
+    // Stops once the reads of connections that were just closed have ended. REQUIRES on its thread
+    void finish();
 
     // Called each tick (100 ms), on the loop's thread. REQUIRES called before run().
     void each_tick(std::function<void(time_point)> call) { ticks_.push_back(std::move(call)); }

@@ -208,7 +208,8 @@ look_once(const hub_place& where, const std::string& model, std::string_view ver
 {
     net::resolver names;
     net::loop loop;
-    hub_client client(loop, names, version);
+    pool connections(loop, names);
+    hub_client client(connections, version);
     net::interrupt stop;
     net::deadline limit(loop.deadlines, &stop, [](void* its) {
         static_cast<net::interrupt*>(its)->fire(code::timeout);
@@ -217,9 +218,8 @@ look_once(const hub_place& where, const std::string& model, std::string_view ver
 
     hub_view made;
     net::spawn(view_of(client, where, model, stages, stop, made), [&](const std::exception_ptr&) {
-        client.clear();
-        // Reads of the connections just closed complete first.
-        loop.post([&] { loop.post([&] { loop.stop(); }); });
+        connections.clear();
+        loop.finish();
     });
     loop.run();
     return made;

@@ -29,10 +29,8 @@ struct hub_place
 class hub_client
 {
 public:
-    hub_client(net::loop& on, net::resolver& names, std::string_view version)
-        : pool_(on, names), version_(version)
-    {
-    }
+    // REQUIRES `connections` outlives this.
+    hub_client(pool& connections, std::string_view version) : pool_(connections), version_(version) {}
 
     // What the Hub says of a model. Never fails: what goes wrong is an answer `away`.
     [[nodiscard]] net::task<hub::judgement>
@@ -42,9 +40,6 @@ public:
     [[nodiscard]] net::task<std::string>
     stage(const hub_place& where, std::string space, net::interrupt& stop);
 
-    void tick(net::time_point now) { pool_.tick(now); }
-    void clear() { pool_.clear(); } // closes what idles; its reads complete a turn of the loop later
-
 private:
     struct page;
     [[nodiscard]] net::task<result<page>>
@@ -52,7 +47,7 @@ private:
     [[nodiscard]] net::task<hub::judgement>
     ask(const hub_place& where, const std::string& model, bool with_token, net::interrupt& stop);
 
-    pool pool_;
+    pool& pool_;
     std::string version_;
 };
 

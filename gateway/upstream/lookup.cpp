@@ -3,13 +3,11 @@
 #include "hub/memory.hpp"
 #include "net/deadline.hpp"
 #include "net/event.hpp"
+#include "upstream/background.hpp"
 #include "upstream/hub_client.hpp"
 
-#include <csignal>
 #include <deque>
-#include <list>
 #include <mutex>
-#include <thread>
 #include <unordered_map>
 #include <vector>
 
@@ -37,21 +35,19 @@ std::shared_ptr<const hub_answer> gone(std::string_view why)
 
 struct lookup::parts
 {
-    parts(net::resolver& names, std::string version) : client(loop, names, version) {}
+    parts(net::resolver& names, std::string_view version) : thread(names), client(thread.connections, version)
+    {
+    }
 
-    void start();
-    void stop();
     void look_up(std::string model);
     void next();
     net::task<void> run(std::string model, std::shared_ptr<const hub_place> where);
     void tell(const std::string& model, hub::judgement made);
 
     // The thread's own.
-    net::loop loop;
+    background thread;
     hub_client client;
     std::deque<std::string> queue;
-    std::list<net::interrupt*> running;
-    bool over = false;
 
     mutable std::mutex guard; // of all below
     hub::memory known;
@@ -60,42 +56,15 @@ struct lookup::parts
     using waiter = std::function<void(const std::shared_ptr<const hub_answer>&)>;
     std::unordered_map<std::string, std::vector<waiter>> waiting; // called on the thread; they only post
     counts told;
-    std::thread thread;
 };
 
-lookup::lookup(net::resolver& names, std::string version)
-    : parts_(std::make_shared<parts>(names, std::move(version)))
-{
-}
+lookup::lookup(net::resolver& names, std::string version) : parts_(std::make_shared<parts>(names, version)) {}
 
 lookup::~lookup()
 {
-    if (!parts_->thread.joinable()) {
-        return;
+    if (parts_->thread.started()) {
+        parts_->thread.stop();
     }
-    parts_->loop.post([its = parts_.get()] {
-        its->over = true;
-        its->queue.clear();
-        for (auto* each : its->running) {
-            each->fire(code::stopping);
-        }
-        if (its->running.empty()) {
-            its->stop();
-        }
-    });
-    parts_->thread.join();
-}
-
-void lookup::parts::start()
-{
-    loop.each_tick([this](net::time_point now) { client.tick(now); });
-    // Signals are for the threads that wait for them.
-    sigset_t all;
-    sigset_t before;
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before);
-    thread = std::thread([this] { loop.run(); });
-    pthread_sigmask(SIG_SETMASK, &before, nullptr);
 }
 
 result<void> lookup::use(const config::hub& hub)
@@ -122,8 +91,8 @@ result<void> lookup::use(const config::hub& hub)
         parts_->known.forget();
         parts_->identity = std::move(identity);
     }
-    if (!parts_->thread.joinable()) {
-        parts_->start();
+    if (!parts_->thread.started()) {
+        parts_->thread.start();
     }
     return {};
 }
@@ -141,7 +110,7 @@ lookup::ask(net::loop& on, std::string model, net::interrupt& stop)
         auto found = parts_->known.look(model, net::clock::now());
         if (found.what == advice::ask || found.what == advice::refresh) {
             ++parts_->told.asked;
-            parts_->loop.post([its = parts_.get(), model] { its->look_up(model); });
+            parts_->thread.post([its = parts_.get(), model] { its->look_up(model); });
         }
         if (found.is && found.what != advice::away) {
             ++parts_->told.served;
@@ -182,25 +151,15 @@ lookup::counts lookup::now() const
 
 // ---- on the thread ----
 
-void lookup::parts::stop()
-{
-    client.clear();
-    // Reads of the connections just closed complete first.
-    loop.post([this] { loop.post([this] { loop.stop(); }); });
-}
-
 void lookup::parts::look_up(std::string model)
 {
-    if (over) {
-        return;
-    }
     queue.push_back(std::move(model));
     next();
 }
 
 void lookup::parts::next()
 {
-    while (running.size() < most_at_once && !queue.empty()) {
+    while (!thread.ending() && thread.working() < most_at_once && !queue.empty()) {
         const std::string model = std::move(queue.front());
         queue.pop_front();
         std::shared_ptr<const hub_place> where;
@@ -212,37 +171,24 @@ void lookup::parts::next()
             tell(model, {.is = hub::away("the policy has no `hub:` any more"), .renamed = {}, .rest = {}});
             continue;
         }
-        net::spawn(run(model, std::move(where)), [this, model](const std::exception_ptr& bug) {
+        thread.spawn(run(model, std::move(where)), [this, model](const std::exception_ptr& bug) {
             if (bug) { // no memory: those who wait are told all the same
                 tell(
                     model, {.is = hub::away("there was no memory for its answer"), .renamed = {}, .rest = {}}
                 );
             }
-            if (over && running.empty()) {
-                stop();
-            } else {
-                loop.post([this] { next(); });
-            }
+            thread.post([this] { next(); });
         });
     }
 }
 
 net::task<void> lookup::parts::run(std::string model, std::shared_ptr<const hub_place> where)
 {
-    net::interrupt stop;
-    net::deadline limit(loop.deadlines, &stop, [](void* its) {
+    background::stoppable stop(thread);
+    net::deadline limit(thread.loop.deadlines, &stop, [](void* its) {
         static_cast<net::interrupt*>(its)->fire(code::timeout);
     });
     limit.arm(net::clock::now() + longest_lookup);
-
-    // Leaves the list with this coroutine, however it ends.
-    struct place_in
-    {
-        std::list<net::interrupt*>& all;
-        std::list<net::interrupt*>::iterator at;
-        ~place_in() { all.erase(at); }
-    };
-    const place_in here{running, running.insert(running.end(), &stop)};
 
     hub::judgement made = co_await client.model(*where, model, stop);
     tell(model, std::move(made));

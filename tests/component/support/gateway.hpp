@@ -182,7 +182,7 @@ public:
                 mine.core.draining = true;
                 mine.in->drain([&mine] {
                     mine.core.pool.clear();
-                    mine.core.loop.post([&mine] { mine.core.loop.post([&mine] { mine.core.loop.stop(); }); });
+                    mine.core.loop.finish();
                 });
                 mine.in->abort();
             });
