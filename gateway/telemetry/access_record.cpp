@@ -242,7 +242,7 @@ void line_writer::drop(std::string_view text)
 
 void access_log::add(const access_record& what)
 {
-    format(buffer_, what);
+    telemetry::format(buffer_, what);
     ++lines_;
     if (buffer_.size() >= flush_at) {
         flush();

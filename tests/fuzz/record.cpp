@@ -50,7 +50,7 @@ GW_FUZZ(input)
         );
     }
     std::string line = "before";
-    format(line, what);
+    gw::telemetry::format(line, what);
     require(line.starts_with("before") && line.ends_with("}\n"), "one object, appended");
     line.erase(0, 6);
     line.pop_back();
