@@ -363,6 +363,11 @@ net::task<result<void>> pool::tunnel(connection& over, const peer& to, net::inte
             to.key
         );
     }
+    if (!over.in.empty()) { // in front of the TLS that we begin: nobody vouches for it
+        co_return not_connected(
+            code::unavailable, "the upstream's proxy sent something of its own into the tunnel", to.key
+        );
+    }
     co_return result<void>{};
 }
 

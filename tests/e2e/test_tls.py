@@ -74,10 +74,25 @@ def test_a_proxy_is_asked_for_a_tunnel(start, company, ca_file):
     assert TOKEN not in "".join(tunnels.asked)
 
 
-class Tunnel:
-    """A CONNECT proxy, a thread a direction."""
+def test_what_a_proxy_says_within_the_tunnel_is_no_answer(start, company, ca_file):
+    """It stands in clear text in front of the TLS: whoever is on the way could have put it there."""
+    llm = start.keep(Chat(tls=server(company.issue_cert("127.0.0.1"))))
+    body = json.dumps({"choices": [{"index": 0, "message": {"role": "assistant", "content": "the proxy's words"}}]})
+    answer = f"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: {len(body)}\r\n\r\n{body}"
+    tunnels = start.keep(Tunnel(own=answer.encode()))
+    here = start(policy(f"https://127.0.0.1:{llm.port}", ca_file=ca_file, proxy=tunnels.url), env={"T": TOKEN})
+    said = chat(here)
+    assert said.status_code == 502 and "proxy sent something of its own" in said.text
+    assert llm.seen == [] and "the proxy's words" not in said.text
+    tunnels.own = b""
+    poll(lambda: chat(here).status_code == 200, what="the upstream is asked again")
 
-    def __init__(self):
+
+class Tunnel:
+    """A CONNECT proxy, a thread a direction. `own`: what it says itself, in front of the upstream."""
+
+    def __init__(self, own=b""):
+        self.own = own
         self.asked = []
         self.socket_ = socket.create_server(("127.0.0.1", 0))
         self.url = f"http://127.0.0.1:{self.socket_.getsockname()[1]}"
@@ -102,7 +117,7 @@ class Tunnel:
                 self.asked.append(head.decode())
                 host, port = head.split()[1].decode().split(":")
                 far = socket.create_connection((host, int(port)))
-                peer.sendall(b"HTTP/1.1 200 Connection established\r\n\r\n")
+                peer.sendall(b"HTTP/1.1 200 Connection established\r\n\r\n" + self.own)
                 for pair in ((peer, far), (far, peer)):
                     threading.Thread(target=pass_on, args=pair, daemon=True).start()
 
