@@ -105,6 +105,9 @@ waking::step waking::stop(endpoint& it, end why, time_point now)
     it.stop.reset();
     it.ended = now;
     ++it.told.ended[static_cast<std::size_t>(why)];
+    if (why != end::ready) { // it may be ready long since: the next start is another one
+        it.began = time_point::min();
+    }
     switch (why) {
     case end::ready:
         it.told.last_took = std::chrono::duration_cast<milliseconds>(now - it.worked);
@@ -117,11 +120,10 @@ waking::step waking::stop(endpoint& it, end why, time_point now)
     case end::no_route:
         it.by_itself_until = now + it.limit;
         break;
-    case end::unwanted: // it may be ready long since: the next start is another one
+    case end::unwanted:
     case end::paused:
     case end::unreachable:
     case end::gone:
-        it.began = time_point::min();
         break;
     }
     return {.stop = why, .working = false};

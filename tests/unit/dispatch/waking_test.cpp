@@ -148,6 +148,25 @@ TEST_F(waking_test, what_never_starts_is_given_up_for_as_long)
     EXPECT_EQ(begin(here, 1, 2min), start::begun) << "another try";
 }
 
+TEST_F(waking_test, another_try_has_its_own_time_however_short)
+{
+    for (int i = 0; i < 3; ++i) {
+        EXPECT_EQ(begin(here, 1, 5s), start::begun);
+        EXPECT_EQ(step(), "ask for 5 s");
+        EXPECT_EQ(after(5s), "stop: given_up");
+        EXPECT_EQ(begin(here, 1, 5s), start::given_up);
+        hears(heard::not_yet);
+        w.pass(5s);
+    }
+    EXPECT_EQ(begin(here, 1, 5s), start::begun);
+    EXPECT_EQ(step(), "ask for 5 s");
+    hears(heard::no_route);
+    EXPECT_EQ(step(), "stop: no_route");
+    w.pass(5s);
+    EXPECT_EQ(begin(here, 1, 5s), start::begun);
+    EXPECT_EQ(step(), "ask for 5 s");
+}
+
 TEST_F(waking_test, what_was_given_up_and_works_is_woken_again)
 {
     begin(here, 1, 1s);
