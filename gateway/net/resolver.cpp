@@ -27,7 +27,8 @@ constexpr auto last_wait = std::chrono::seconds(1);
 // What a look-up hands back to the coroutine that waits for it. Shared, since either may go first.
 struct ticket
 {
-    explicit ticket(loop& on) : done(on) {}
+    explicit ticket(loop& of) : on(of), done(of) {}
+    loop& on;
     event done;
     std::optional<result<addresses>> got;
 };
@@ -37,7 +38,7 @@ struct entry
     addresses last_good;
     time_point looked_up{};
     bool looking = false;
-    std::vector<std::function<void(const result<addresses>&)>> waiting; // called on a look-up thread
+    std::vector<std::shared_ptr<ticket>> waiting;
 };
 
 } // namespace
@@ -80,9 +81,12 @@ void resolver::parts::work()
             mine.last_good = *got;
             mine.looked_up = clock::now();
         }
-        const auto waiting = std::exchange(mine.waiting, {});
-        for (const auto& each : waiting) {
-            each(got); // only posts
+        for (auto& each : std::exchange(mine.waiting, {})) {
+            loop& on = each->on;
+            on.post([it = std::move(each), got] {
+                it->got = got;
+                it->done.set();
+            });
         }
     }
     --running;
@@ -167,12 +171,7 @@ task<result<addresses>> resolver::resolve(loop& on, std::string host, interrupt&
         if (usable) {
             co_return known.last_good;
         }
-        known.waiting.push_back([mine, &on](const result<addresses>& got) {
-            on.post([mine, got] {
-                mine->got = got;
-                mine->done.set();
-            });
-        });
+        known.waiting.push_back(mine);
         if (!known.looking) {
             look();
         }
@@ -180,7 +179,11 @@ task<result<addresses>> resolver::resolve(loop& on, std::string host, interrupt&
 
     const interrupt::scope ends(stop, [&mine] { mine->done.set(); });
     co_await mine->done.wait();
-    if (!mine->got) {
+    if (!mine->got) { // nothing is told to a loop that may go before the look-up ends
+        const std::lock_guard lock(parts_->guard);
+        if (const auto known = parts_->known.find(host); known != parts_->known.end()) {
+            std::erase(known->second.waiting, mine);
+        }
         co_return std::unexpected(failure{.what = stop.why(), .text = "stopped while resolving " + host});
     }
     if (!*mine->got) {

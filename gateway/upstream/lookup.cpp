@@ -21,7 +21,8 @@ constexpr std::size_t most_at_once = 8;
 // What a look-up hands back to the coroutine that waits for it. Shared, since either may go first.
 struct ticket
 {
-    explicit ticket(net::loop& on) : done(on) {}
+    explicit ticket(net::loop& of) : on(of), done(of) {}
+    net::loop& on;
     net::event done;
     std::shared_ptr<const hub_answer> got;
 };
@@ -53,8 +54,7 @@ struct lookup::parts
     hub::memory known;
     std::shared_ptr<const hub_place> place; // null: no hub
     std::string identity;                   // of the place and its token
-    using waiter = std::function<void(const std::shared_ptr<const hub_answer>&)>;
-    std::unordered_map<std::string, std::vector<waiter>> waiting; // called on the thread; they only post
+    std::unordered_map<std::string, std::vector<std::shared_ptr<ticket>>> waiting;
     counts told;
 };
 
@@ -121,12 +121,7 @@ lookup::ask(net::loop& on, std::string model, net::interrupt& stop)
             co_return found.is ? std::move(found.is) : gone("it did not answer lately");
         }
         ++parts_->told.waited;
-        parts_->waiting[model].push_back([mine, &on](const std::shared_ptr<const hub_answer>& got) {
-            on.post([mine, got] {
-                mine->got = got;
-                mine->done.set();
-            });
-        });
+        parts_->waiting[model].push_back(mine);
     }
 
     net::deadline limit(on.deadlines, mine.get(), [](void* waits) {
@@ -135,7 +130,11 @@ lookup::ask(net::loop& on, std::string model, net::interrupt& stop)
     limit.arm(net::clock::now() + longest_wait);
     const net::interrupt::scope ends(stop, [&mine] { mine->done.set(); });
     co_await mine->done.wait();
-    if (!mine->got) {
+    if (!mine->got) { // the look-up may go on for long, and many may come and go meanwhile
+        const std::lock_guard lock(parts_->guard);
+        if (const auto of = parts_->waiting.find(model); of != parts_->waiting.end()) {
+            std::erase(of->second, mine);
+        }
         co_return gone("it did not answer in time");
     }
     co_return mine->got;
@@ -196,7 +195,7 @@ net::task<void> lookup::parts::run(std::string model, std::shared_ptr<const hub_
 
 void lookup::parts::tell(const std::string& model, hub::judgement made)
 {
-    std::vector<waiter> all;
+    std::vector<std::shared_ptr<ticket>> all;
     std::shared_ptr<const hub_answer> is;
     {
         const std::lock_guard lock(guard);
@@ -206,8 +205,12 @@ void lookup::parts::tell(const std::string& model, hub::judgement made)
             waiting.erase(found);
         }
     }
-    for (const auto& each : all) {
-        each(is);
+    for (auto& each : all) {
+        net::loop& on = each->on;
+        on.post([it = std::move(each), is] {
+            it->got = is;
+            it->done.set();
+        });
     }
 }
 

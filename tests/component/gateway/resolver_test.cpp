@@ -9,6 +9,7 @@
 #include <memory>
 #include <optional>
 #include <thread>
+#include <utility>
 
 namespace gw::net {
 namespace {
@@ -98,6 +99,33 @@ TEST(Resolver, ANameServerThatHangsHoldsNeitherTheRequestNorTheExit)
     EXPECT_LT(clock::now() - before, 20s);
     go.set_value(); // what it says now is nobody's
     ended.get_future().wait();
+}
+
+TEST(Resolver, WhoeverWentAwayIsToldNothing) // with AddressSanitizer: a loop that is gone
+{
+    std::promise<void> go;
+    const std::shared_future<void> allowed = go.get_future().share();
+    std::promise<void> begun;
+    resolver names([&begun, allowed, first = true](const std::string&) mutable -> result<addresses> {
+        if (std::exchange(first, false)) {
+            begun.set_value();
+        }
+        allowed.wait();
+        return addresses{asio::ip::make_address("192.0.2.1")};
+    });
+    interrupt stop;
+    auto one = std::make_unique<asker>();
+    auto asked = one->ask(names, stop);
+    begun.get_future().wait();
+    one->fire(stop);
+    EXPECT_FALSE(asked.get());
+    one.reset(); // as a thread of the gateway ends: its loop with it
+
+    interrupt stays;
+    asker other;
+    auto later = other.ask(names, stays);
+    go.set_value();
+    EXPECT_TRUE(later.get());
 }
 
 } // namespace
