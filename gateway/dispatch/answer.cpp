@@ -354,7 +354,7 @@ std::expected<dispatched::block, verdict> dispatched::last_event()
     } else if (passed.size() != 0) {
         ready_.append(std::exchange(held_, {})).append(passed.first).append(passed.second).append("\n\n");
     }
-    if (last && last->has_data && !exchange_->delimited() && cut_in_json(last->data)) {
+    if (last && last->has_data && cut_in_json(last->data)) { // a good end of chunks may hide it
         return std::unexpected(lost(cut_off()));
     }
     if (last && last->has_data && !last->oversize) {
