@@ -31,6 +31,7 @@ net::task<lean<void>> request_run::pump()
     }
     route_ = work_->route();
     upstream_ = work_->upstream_name();
+    close_ = close_ || unread(); // answered before the request was whole: nothing can follow it here
 
     if (shape->as == dialects::rendering::how::chunked_events) {
         return pump_as_events();

@@ -75,6 +75,28 @@ def test_an_answer_before_the_end_of_the_upload(world, way, reads_on):
     world.lift(way)
 
 
+@pytest.mark.fault("T")
+@pytest.mark.parametrize("way", UPLOADS, ids=str)
+def test_a_good_answer_before_the_end_of_the_upload(world, way):
+    """Delivered, and the client is told that nothing can follow it on this connection."""
+
+    def script(peer):
+        peer.head()
+        peer.send(way.good())
+        peer.stall()
+
+    up = world.ups[way.name]
+    up.script = script
+    up.drop()
+    with world.connect() as client:
+        big(client, way, 16 << 20, 1 << 20)
+        answer = client.answer()
+        assert way.is_good(answer) and answer.fields["connection"] == "close", answer
+        assert client.at_end() == "eof"
+    up.peers[-1].wait_closed(SOON)
+    world.lift(way)
+
+
 @pytest.mark.fault("X")
 @pytest.mark.parametrize("end", ["fin", "reset"])
 @pytest.mark.parametrize("way", UPLOADS, ids=str)
