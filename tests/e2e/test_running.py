@@ -11,6 +11,7 @@ import openai
 import pytest
 from gateway import metric
 from processes import poll
+from raw_client import RawClient
 from stubs import ROLE, Chat, Reply, Toolkit, chat_text, chunk, fingerprint, streamed
 
 HELLO = [{"role": "user", "content": "hello"}]
@@ -51,9 +52,13 @@ def test_health_of_both_listeners(start, toolkit, llm):
     assert here.admin_http.get("/reload").status_code == 405
     for path in ("/metrics", "/reload", "/workers", "/live", "/ready"):
         assert here.http.get(path).status_code == 404, "nothing of it on the public listener"
-    for host in ("evil.example", "127.0.0.1.evil.example", "localhost.evil.example:80", "localhost@evil.example", "[::2]"):
+    for host in ("evil.example", "127.0.0.1.evil.example", "localhost.evil.example:80", "localhost@evil.example", "localhost:x@evil.example", "[::2]"):
         for path in ("/metrics", "/live", "/workers"):
             assert here.admin_http.get(path, headers={"host": host}).status_code == 403, (host, path)
+    for first, second in (("127.0.0.1", "evil.example"), ("evil.example", "127.0.0.1"), ("127.0.0.1", "127.0.0.1")):
+        with RawClient(here.admin) as client:
+            client.send(f"GET /metrics HTTP/1.1\r\nHost: {first}\r\nHost: {second}\r\n\r\n".encode())
+            assert client.answer().status == 403
     for host in ("localhost", "127.0.0.1:1", "[::1]:9090", "127.8.8.8"):
         assert here.admin_http.get("/metrics", headers={"host": host}).status_code == 200, host
     assert here.admin_http.post("/reload", headers={"origin": "https://evil.example"}).status_code == 403
