@@ -1,4 +1,4 @@
-"""Load over all doors, a tenth of what upstreams do is wrong, settings are reloaded, clients leave: nothing is lost or repeated."""
+"""Load over all doors, in clear text and over TLS, a tenth of what upstreams do is wrong, settings are reloaded, clients leave: nothing is lost or repeated."""
 
 import collections
 import contextlib
@@ -7,12 +7,13 @@ import sys
 import time
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "support"))
+import certificates
 from gateway import metric
 from processes import poll
 from soak import Load, LongGateway, Stage, Upstream, Watch, more_than_once, slope
 
 MODELS = 8
-CONNECTIONS = 48
+CONNECTIONS = 24  # in clear text, and as many over TLS
 RELOAD_EVERY = 10  # seconds
 LEAVE = 0.02
 POOLED_FOR = 30  # seconds, the longest that an idle connection to an upstream is kept
@@ -21,7 +22,7 @@ KINDS = "reset:20,reset_body:20,cut:20,garbage:10,drip:15,stall:1,500:20,503:5,4
 ROUTER_KINDS = KINDS + ",402:0.05,401:0.02,403:0.02"
 
 
-def policy(router, first, second, reloads=0):
+def policy(router, first, second, tls, reloads=0):
     upstreams = {
         "router": {"kind": "serverless", "url": router.url, "tokens": ["acme", "spare"]},
         "vit": {"kind": "dedicated", "url": first.url, "token": "acme", "insecure_http": True},
@@ -36,6 +37,7 @@ def policy(router, first, second, reloads=0):
     models |= {f"soak/chat-{n}": chats for n in range(MODELS)}
     models |= {f"reloaded/{n}": chats for n in range(reloads % 3)}  # every reload changes something
     return {
+        "listen": [{"address": "127.0.0.1:0"}, {"address": "127.0.0.1:0", "tls": tls}],
         "tokens": {"acme": {"secret": "${SOAK_ONE}"}, "spare": {"secret": "${SOAK_TWO}"}},
         "upstreams": upstreams,
         "models": models,
@@ -59,11 +61,17 @@ def main():
         first = keep.enter_context(Upstream(service=2, faults=0.1, kinds=KINDS))
         second = keep.enter_context(Upstream(service=2, faults=0.1, kinds=KINDS, slots=32, full="refuse"))
         env = {"SOAK_ONE": "hf_soakONEsoakONEsoakONE", "SOAK_TWO": "hf_soakTWOsoakTWOsoakTWO"}
-        here = keep.enter_context(LongGateway(policy(router, first, second), stage.folder, env=env))
+        company = certificates.authority()
+        ca = stage.folder / "company.pem"
+        ca.write_bytes(company.pem)
+        tls = certificates.make("127.0.0.1", by=company).write(stage.folder, "leaf")
+        here = keep.enter_context(LongGateway(policy(router, first, second, tls), stage.folder, env=env))
         idle = here.descriptors()
-        load = keep.enter_context(
-            Load(here.url, stage.folder, connections=CONNECTIONS, seconds=stage.seconds, leave=LEAVE, big=0.01, models=MODELS)
-        )
+        how = {"connections": CONNECTIONS, "seconds": stage.seconds, "leave": LEAVE, "big": 0.01, "models": MODELS}
+        loads = [
+            keep.enter_context(Load(here.urls[0], stage.folder, name="clear", **how)),
+            keep.enter_context(Load(here.urls[1], stage.folder, name="tls", ca=ca, **how)),
+        ]
 
         def figures():
             return metric(here.metrics(), "fourways_requests_total"), here.memory(), here.descriptors()
@@ -71,18 +79,18 @@ def main():
         reloads = 0
         with Watch(figures) as watch:
             began, shown = time.monotonic(), 0
-            while load.process.poll() is None:
+            while any(each.process.poll() is None for each in loads):
                 time.sleep(0.1)
                 passed = time.monotonic() - began
                 if passed >= (reloads + 1) * RELOAD_EVERY:
                     reloads += 1
-                    here.write(policy(router, first, second, reloads))
+                    here.write(policy(router, first, second, tls, reloads))
                     here.reload()
                 if passed >= shown + 15 and watch.samples:
                     shown = passed
                     done, memory, descriptors = watch.samples[-1][1]
                     print(f"  {passed:.0f} s: {done:.0f} requests, {memory / 1024:.1f} MiB, {descriptors} descriptors", flush=True)
-        told = load.result()
+        told = [each.result() for each in loads]
         # Kept connections come and go by the hundred: what counts is what stays when all of them have idled away.
         with contextlib.suppress(AssertionError):
             poll(lambda: here.descriptors() <= idle, POOLED_FOR + 10, "its connections idle away")
@@ -92,15 +100,18 @@ def main():
         seen = {"router": router.seen(), "first": first.seen(), "second": second.seen()}
 
     # What was offered, and what became of it.
-    lines = list(load.lines())
+    lines = [line for each in loads for line in each.lines()]
     outcomes = collections.Counter(what for _, _, what, *_ in lines)
     answers = collections.Counter(what for each in seen.values() for _, _, what in each)
-    stage.say("requests", told["asked"])
-    stage.say("requests a second", told["asked"] / told["seconds"])
+    asked = sum(each["asked"] for each in told)
+    stage.say("requests", asked)
+    stage.say("over TLS", told[1]["asked"], at_least=asked / 10)
+    stage.say("requests a second", sum(each["asked"] / each["seconds"] for each in told))
     stage.say("outcomes", " ".join(f"{what} {n}" for what, n in outcomes.most_common()))
     stage.say("upstreams answered", " ".join(f"{what} {n}" for what, n in answers.most_common()))
-    times = " ".join(f"{told['good'][p]:.1f}" for p in ("p50_ms", "p99_ms", "p100_ms"))
-    stage.say("latency of good answers, p50, p99, longest", times, unit="ms")
+    for way, each in zip(("in clear text", "over TLS"), told, strict=True):
+        times = " ".join(f"{each['good'][p]:.1f}" for p in ("p50_ms", "p99_ms", "p100_ms"))
+        stage.say(f"latency of good answers {way}, p50, p99, longest", times, unit="ms")
     stage.say("reloads", reloads)
 
     # Nothing is repeated, lost or mixed up.
@@ -124,7 +135,7 @@ def main():
     flat = [sample for at, sample in watch.samples if at >= settled]
     memory = slope((done / 1e5, kib / 1024) for done, kib, _ in flat)
     descriptors = slope((done / 1e5, fds) for done, _, fds in flat)
-    hundred_thousands = told["asked"] / 1e5
+    hundred_thousands = asked / 1e5
     span = (flat[-1][0] - flat[0][0]) / 1e5
     # A short run shows a slope only where it came to something.
     stage.say("memory after the start", max(kib for _, kib, _ in flat) / 1024, unit="MiB at most")

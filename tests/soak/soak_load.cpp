@@ -16,6 +16,7 @@
 //   --linger MS        how long it stays there first, at most (default 0)
 //   --least N          bytes of a payload, at least (default 16); at most 4 KiB more
 //   --big RATE         part of the payloads that is up to 1 MiB more (default 0)
+//   --ca FILE          over TLS; FILE holds the authority of the gateway's certificate, which is verified
 //   --name TEXT        begins each request id (default soak)
 //   --out FILE         a line for each request: id door outcome status us_begun us_latency
 // Outcomes: good; refused (a whole error answer); cut (the connection ended early); event (a stream did,
@@ -26,6 +27,8 @@
 #include <boost/asio/co_spawn.hpp>
 #include <boost/asio/detached.hpp>
 #include <boost/asio/io_context.hpp>
+#include <boost/asio/ssl/context.hpp>
+#include <boost/asio/ssl/host_name_verification.hpp>
 #include <boost/asio/steady_timer.hpp>
 
 #include <cmath>
@@ -54,6 +57,7 @@ struct settings
     std::size_t linger = 0;
     std::vector<std::string> points{"0", "1", "2"};
     std::vector<std::string> doors{"native", "native_raw", "path", "chat", "stream"};
+    std::string ca;
     std::string name = "soak";
     std::string out;
 
@@ -85,6 +89,8 @@ struct settings
             leave = real();
         } else if (what == "big") {
             big = real();
+        } else if (what == "ca") {
+            ca = value;
         } else if (what == "name") {
             name = value;
         } else if (what == "out") {
@@ -131,6 +137,11 @@ class load
 public:
     load(asio::io_context& io, settings how) : io_(io), how_(std::move(how)), pace_(io)
     {
+        if (!how_.ca.empty()) {
+            tls_.set_verify_mode(asio::ssl::verify_peer);
+            tls_.set_verify_callback(asio::ssl::host_name_verification("127.0.0.1"));
+            tls_.load_verify_file(how_.ca);
+        }
         if (!how_.out.empty()) {
             out_ = std::fopen(how_.out.c_str(), "w");
         }
@@ -286,6 +297,16 @@ private:
             error_code ignored;
             made.set_option(tcp::no_delay(true), ignored);
             to.emplace(peer{std::move(made), {}});
+            if (!how_.ca.empty()) {
+                to->secure = std::make_unique<asio::ssl::stream<tcp::socket&>>(to->socket, tls_);
+                const auto [failed] =
+                    co_await to->secure->async_handshake(asio::ssl::stream_base::client, use);
+                if (failed) {
+                    strange_ = failed.message();
+                    to.reset();
+                    co_return outcome{.what = "no_connection"};
+                }
+            }
         }
 
         std::string_view out = asked.bytes;
@@ -449,6 +470,7 @@ private:
 
     asio::io_context& io_;
     settings how_;
+    asio::ssl::context tls_{asio::ssl::context::tls_client};
     asio::steady_timer pace_;
     std::FILE* out_ = nullptr;
     std::int64_t began_ = 0;

@@ -8,6 +8,7 @@
 #include <boost/asio/awaitable.hpp>
 #include <boost/asio/buffer.hpp>
 #include <boost/asio/ip/tcp.hpp>
+#include <boost/asio/ssl/stream.hpp>
 #include <boost/asio/use_awaitable.hpp>
 #include <boost/asio/write.hpp>
 
@@ -18,6 +19,7 @@
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
+#include <memory>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -66,16 +68,27 @@ struct peer
 {
     tcp::socket socket;
     std::string held;
+    std::unique_ptr<asio::ssl::stream<tcp::socket&>> secure =
+        nullptr; // over TLS; from then on it may not move
 
     asio::awaitable<error_code> more()
     {
         std::array<char, 16384> bytes;
+        if (secure) {
+            const auto [ec, size] = co_await secure->async_read_some(asio::buffer(bytes), use);
+            held.append(bytes.data(), size);
+            co_return ec;
+        }
         const auto [ec, size] = co_await socket.async_read_some(asio::buffer(bytes), use);
         held.append(bytes.data(), size);
         co_return ec;
     }
     asio::awaitable<bool> send(std::string_view bytes)
     {
+        if (secure) {
+            const auto [ec, size] = co_await asio::async_write(*secure, asio::buffer(bytes), use);
+            co_return !ec;
+        }
         const auto [ec, size] = co_await asio::async_write(socket, asio::buffer(bytes), use);
         co_return !ec;
     }
