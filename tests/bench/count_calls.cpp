@@ -75,12 +75,13 @@ private:
 
 } // namespace
 
-#define COUNT(result, name, parameters, arguments)                                                           \
-    extern "C" result name parameters                                                                        \
+#define COUNT_AS(function, result, name, parameters, arguments)                                              \
+    extern "C" result function parameters                                                                    \
     {                                                                                                        \
         static counted<result parameters> one(#name);                                                        \
         return one arguments;                                                                                \
     }
+#define COUNT(result, name, parameters, arguments) COUNT_AS(name, result, name, parameters, arguments)
 
 COUNT(ssize_t, recv, (int fd, void* to, size_t size, int flags), (fd, to, size, flags))
 COUNT(ssize_t, recvmsg, (int fd, msghdr* to, int flags), (fd, to, flags))
@@ -136,7 +137,9 @@ COUNT(
     (int from, off64_t* at, int to, off64_t* there, size_t size, unsigned flags),
     (from, at, to, there, size, flags)
 )
-COUNT(int, ioctl, (int fd, unsigned long what, void* on) noexcept, (fd, what, on))
+// The header says `...`, and some C libraries include it: defined under another name.
+extern "C" int ioctl_of_three(int fd, unsigned long what, void* on) noexcept asm("ioctl");
+COUNT_AS(ioctl_of_three, int, ioctl, (int fd, unsigned long what, void* on) noexcept, (fd, what, on))
 COUNT(int, socket, (int family, int kind, int protocol) noexcept, (family, kind, protocol))
 // What callers that are built with _FORTIFY_SOURCE call instead.
 COUNT(
