@@ -411,6 +411,8 @@ class Pipelines(Toolkit):
             strange = set(asked) - {"inputs", "parameters"} - {"model", "task"}
             assert not strange, f"keys that its handler does not read: {strange}"
         mark = mark_of(self.task, inputs)
+        if self.task == "text-to-image" and accept == "application/json":
+            return Reply(json.dumps(base64.b64encode(picture_of(inputs)).decode()))
         if self.task == "text-to-image":
             return Reply(picture_of(inputs), content_type=accept)
         if self.task == "text-to-speech":
