@@ -11,7 +11,9 @@
 #include <boost/beast/http/string_body.hpp>
 #include <boost/beast/http/write.hpp>
 
+#include <cerrno>
 #include <optional>
+#include <sys/socket.h>
 
 namespace gw::runtime {
 namespace {
@@ -210,34 +212,43 @@ void admin::stop()
     retry_.cancel();
 }
 
-void admin::welcome(net::tcp_socket socket)
+void admin::welcome(net::descriptor its)
 {
+    net::error_code failed;
+    net::tcp_socket socket(acceptor_.get_executor());
+    const auto at = acceptor_.local_endpoint(failed);
+    socket.assign(at.protocol(), its.get(), failed);
+    if (failed) {
+        return;
+    }
+    (void)its.release();
     std::make_shared<connection>(std::move(socket), answers_, spare_)->read();
 }
 
+// It waits for somebody to knock before it takes a descriptor for them: accept() needs one even to find out
+// that nobody is there, and what is spent on that would go to a core.
 void admin::accept()
 {
-    acceptor_.async_accept([this](net::error_code ec, net::tcp_socket socket) {
-        if (ec == net::asio::error::operation_aborted || !acceptor_.is_open()) {
+    acceptor_.async_wait(net::tcp_acceptor::wait_read, [this](net::error_code ec) {
+        if (ec || !acceptor_.is_open()) {
             return;
         }
-        if (!ec) {
-            spare_->fill();
-            welcome(std::move(socket));
+        const auto take = [this] {
+            return ::accept4(acceptor_.native_handle(), nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC);
+        };
+        net::descriptor one(take());
+        if (!one.is_open() && net::no_descriptors({errno, boost::system::system_category()}) &&
+            spare_->spend()) {
+            one = net::descriptor(take());
+        }
+        const int why = one.is_open() ? 0 : errno;
+        if (one.is_open()) {
+            welcome(std::move(one));
+        }
+        spare_->fill();
+        if (why == 0 || why == EAGAIN) {
             accept();
             return;
-        }
-        if (net::no_descriptors(ec) && spare_->spend()) {
-            net::error_code still;
-            net::tcp_socket one(acceptor_.get_executor());
-            acceptor_.accept(one, still);
-            if (!still) {
-                welcome(std::move(one));
-            }
-            if (!still || still == net::asio::error::would_block) {
-                accept();
-                return;
-            }
         }
         retry_.expires_after(std::chrono::milliseconds(100)); // no descriptors: a pause, not a spin
         retry_.async_wait([this](net::error_code stopped) {

@@ -4,6 +4,7 @@
 
 #include "config/settings.hpp"
 #include "net/asio.hpp"
+#include "net/descriptor.hpp"
 #include "runtime/descriptors.hpp"
 
 #include <functional>
@@ -36,7 +37,7 @@ public:
 private:
     class connection;
     void accept();
-    void welcome(net::tcp_socket socket);
+    void welcome(net::descriptor its);
 
     net::tcp_acceptor acceptor_;
     net::timer retry_;

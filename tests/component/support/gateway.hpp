@@ -196,6 +196,8 @@ public:
     gateway& operator=(const gateway&) = delete;
 
     [[nodiscard]] std::uint16_t port() const { return port_; }
+    // The limit of a drain is over, and no core has been told yet.
+    void cut() { shared_.cut = true; }
     // Kept upstream connections that idle, over all cores.
     [[nodiscard]] std::size_t idle_connections()
     {
