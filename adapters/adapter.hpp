@@ -31,13 +31,14 @@ namespace gw::adapters {
 using time_point = std::chrono::steady_clock::time_point;
 using wall_time = std::chrono::system_clock::time_point;
 
-// Who is asked: everything about one candidate that an encoding may depend on.
+// Who is asked: everything about one candidate that an encoding may depend on. Its views point into the plan.
 struct target
 {
     const config::upstream* to = nullptr;
     const config::token* with = nullptr; // null: none needed
-    std::string model;                   // the name there
-    std::string provider;     // the router's suffix that the client gave (`together`, `fastest`); empty: none
+    std::string_view model;              // the name there
+    std::string_view
+        provider;             // the router's suffix that the client gave (`together`, `fastest`); empty: none
     bool at_provider = false; // `model` is `id:provider`: what that provider itself calls it
     const task_info* task =
         nullptr; // resolved by the policy; null: not known, so only pass-through is possible

@@ -271,7 +271,7 @@ body_plan replace(const request& asked, std::vector<replacement> changes)
 
 // What has to change for the body to name this model; nullopt: nothing. Where no door reads a model from the
 // body (Hugging Face paths), a `model` in it is somebody's own.
-std::optional<replacement> model_change(const request& asked, const std::string& model)
+std::optional<replacement> model_change(const request& asked, std::string_view model)
 {
     if (!asked.model_at) {
         return std::nullopt;
@@ -284,7 +284,7 @@ std::optional<replacement> model_change(const request& asked, const std::string&
 }
 
 // The same where the body has to name one. REQUIRES it has a member
-std::optional<replacement> model_named(const request& asked, const std::string& model)
+std::optional<replacement> model_named(const request& asked, std::string_view model)
 {
     if (asked.model_at || has_member(asked, "model")) {
         return model_change(asked, model);
@@ -296,7 +296,7 @@ std::optional<replacement> model_named(const request& asked, const std::string& 
 }
 
 // A chat made of `inputs`: text becomes the user's message, a list is the messages.
-result<encoded> chat_of_inputs(const request& asked, const std::string& model)
+result<encoded> chat_of_inputs(const request& asked, std::string_view model)
 {
     const member_text* inputs = short_member(asked, "inputs");
     if (inputs == nullptr) {
@@ -381,13 +381,13 @@ body_plan binary_body(const request& asked)
     return plan;
 }
 
-body_plan with_model(const request& asked, const std::string& model)
+body_plan with_model(const request& asked, std::string_view model)
 {
     auto change = model_change(asked, model);
     return change ? replace(asked, {std::move(*change)}) : replace(asked, {});
 }
 
-body_plan naming_model(const request& asked, const std::string& model)
+body_plan naming_model(const request& asked, std::string_view model)
 {
     auto change = model_named(asked, model);
     return change ? replace(asked, {std::move(*change)}) : replace(asked, {});
@@ -447,7 +447,7 @@ result<encoded> encode_task(const request& asked, const target& to, const task_s
     };
 }
 
-result<encoded> encode_chat(const request& asked, const std::string& model, schema_form form)
+result<encoded> encode_chat(const request& asked, std::string_view model, schema_form form)
 {
     if (asked.raw) {
         return refuse(

@@ -56,7 +56,7 @@ enum class schema_form : std::uint8_t {
 // response_format in another form. Also makes a chat of `inputs` (text, or a list of messages).
 //   errors   wrong_modality (no JSON, or neither `messages` nor `inputs` that can be made into them)
 [[nodiscard]] result<encoded>
-encode_chat(const request& asked, const std::string& model, schema_form form = schema_form::openai);
+encode_chat(const request& asked, std::string_view model, schema_form form = schema_form::openai);
 
 // The body of a task without a payload, rearranged where the upstream wants its parts elsewhere; nullopt: it
 // may go as it came.
@@ -77,10 +77,10 @@ struct comparison
 [[nodiscard]] result<comparison> comparison_of(const request& asked);
 
 // The body with the value of `model` replaced where it differs.
-[[nodiscard]] body_plan with_model(const request& asked, const std::string& model);
+[[nodiscard]] body_plan with_model(const request& asked, std::string_view model);
 
 // The same for servers that want to be told a model: also put in where the body names none.
-[[nodiscard]] body_plan naming_model(const request& asked, const std::string& model);
+[[nodiscard]] body_plan naming_model(const request& asked, std::string_view model);
 
 // True when the request is an OpenAI chat: by its door, or by its task.
 [[nodiscard]] bool wants_chat(const request& asked, const target& to);

@@ -136,7 +136,7 @@ bool has_text(std::string_view data, std::string_view key, bool may_be_empty)
 // The whole number behind a key (given with its quotes) of an object's text.
 std::optional<std::uint64_t> count_at(std::string_view object, std::string_view key)
 {
-    const std::size_t at = object.find(key);
+    const std::size_t at = wire::find_key(object, key);
     const std::string_view rest =
         trim(at == std::string_view::npos ? std::string_view{} : object.substr(at + key.size()));
     if (!rest.starts_with(':')) {

@@ -3,7 +3,7 @@
 namespace gw::adapters {
 
 result<prepared>
-prepare_chat(const request& asked, const target& to, const std::string& model, schema_form form)
+prepare_chat(const request& asked, const target& to, std::string_view model, schema_form form)
 {
     auto body = encode_chat(asked, model, form);
     if (!body) {

@@ -65,7 +65,7 @@ protected:
 
 // A chat on an OpenAI route: the same for the router and for every engine.
 [[nodiscard]] result<prepared> prepare_chat(
-    const request& asked, const target& to, const std::string& model, schema_form form = schema_form::openai
+    const request& asked, const target& to, std::string_view model, schema_form form = schema_form::openai
 );
 
 } // namespace gw::adapters

@@ -98,7 +98,7 @@ void translate_image(std::vector<named>& of, const openai_habits& habits)
 
 // {"model":...,"<key>":inputs,parameters}
 result<body_plan> json_body(
-    const request& asked, const std::string& model, std::string_view key, const std::vector<named>& parameters
+    const request& asked, std::string_view model, std::string_view key, const std::vector<named>& parameters
 )
 {
     const member_text* inputs = find_member(asked, "inputs");
@@ -124,7 +124,7 @@ result<body_plan> json_body(
 }
 
 // {"model","query","documents",parameters}
-result<body_plan> ranking_body(const request& asked, const std::string& model, std::vector<named> parameters)
+result<body_plan> ranking_body(const request& asked, std::string_view model, std::vector<named> parameters)
 {
     const auto given = comparison_of(asked);
     if (!given) {
@@ -190,7 +190,7 @@ std::string file_name(std::string_view media_type)
 }
 
 // The sound as a file of a form, the parameters as its other parts.
-result<body_plan> form_body(const request& asked, const std::string& model, std::vector<named> parameters)
+result<body_plan> form_body(const request& asked, std::string_view model, std::vector<named> parameters)
 {
     if (!asked.binary) {
         return refuse(
@@ -201,7 +201,7 @@ result<body_plan> form_body(const request& asked, const std::string& model, std:
         parameters.push_back({"response_format", "\"verbose_json\""});
     }
     body_plan body;
-    append_text(body, part("model") + model + "\r\n");
+    append_text(body, part("model") + std::string(model) + "\r\n");
     for (const named& each : parameters) {
         if (plain_name(each.name)) {
             append_text(body, part(each.name) + wire::string_of(each.value).value_or(each.value) + "\r\n");
@@ -224,7 +224,7 @@ result<body_plan> form_body(const request& asked, const std::string& model, std:
 }
 
 // A part's value must not be able to end the part, nor a media type its line.
-bool fits_a_form(const request& asked, const std::string& model)
+bool fits_a_form(const request& asked, std::string_view model)
 {
     const auto clean = [](std::string_view text) {
         return text.find_first_of("\r\n") == std::string_view::npos;
@@ -249,7 +249,7 @@ std::string_view route_for(const openai_routes& of, const request& asked, const 
                                                                  : std::string_view{};
 }
 
-prepared prepare_as_asked(const request& asked, const target& to, const std::string& model)
+prepared prepare_as_asked(const request& asked, const target& to, std::string_view model)
 {
     body_plan body = naming_model(asked, model);
     const bool untouched = body.pass_through();
@@ -276,7 +276,7 @@ prepared prepare_as_asked(const request& asked, const target& to, const std::str
 }
 
 result<prepared> prepare_openai_task(
-    const request& asked, const target& to, const std::string& model, const openai_habits& habits
+    const request& asked, const target& to, std::string_view model, const openai_habits& habits
 )
 {
     const task_info& task = *to.task;

@@ -37,14 +37,14 @@ struct openai_habits
 
 // A request in OpenAI's words for a server that speaks them: the body with the name of the model there, the
 // answer as it comes. REQUIRES is_openai_task(asked.at); the path is the caller's to set.
-[[nodiscard]] prepared prepare_as_asked(const request& asked, const target& to, const std::string& model);
+[[nodiscard]] prepared prepare_as_asked(const request& asked, const target& to, std::string_view model);
 
 // The request of a task but for its path, which is the caller's to set. REQUIRES route_for() found one, and
 // the task is no chat.
 //   model    the name there
 //   errors   wrong_modality: bytes where text belongs, or the reverse
 [[nodiscard]] result<prepared> prepare_openai_task(
-    const request& asked, const target& to, const std::string& model, const openai_habits& habits = {}
+    const request& asked, const target& to, std::string_view model, const openai_habits& habits = {}
 );
 
 } // namespace gw::adapters

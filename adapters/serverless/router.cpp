@@ -48,7 +48,11 @@ std::string task_route(const target& to)
 // `:together` pins a provider, `:fastest` names a policy; a name that has a suffix of its own keeps it.
 std::string chat_model(const target& to)
 {
-    return to.provider.empty() || to.model.contains(':') ? to.model : to.model + ":" + to.provider;
+    std::string name(to.model);
+    if (!to.provider.empty() && !to.model.contains(':')) {
+        name.append(":").append(to.provider);
+    }
+    return name;
 }
 
 std::string bill_to(const target& to)
@@ -75,8 +79,7 @@ std::string accept_for(const task_info* task)
 std::string_view chosen(const target& to)
 {
     const std::size_t colon = to.model.rfind(':'); // ids on the Hub hold none
-    const std::string_view said =
-        colon == std::string::npos ? to.provider : std::string_view(to.model).substr(colon + 1);
+    const std::string_view said = colon == std::string::npos ? to.provider : to.model.substr(colon + 1);
     return config::is_provider_name(said) ? said : std::string_view{};
 }
 
@@ -115,7 +118,7 @@ std::unexpected<failure> needs_name(const target& to, std::string_view provider)
 result<prepared> task_of(const request& asked, const target& to)
 {
     if (is_openai_task(asked.at) && to.task != nullptr && to.task->name == "text-generation") {
-        const std::string id = to.model.substr(0, to.model.rfind(':'));
+        const std::string_view id = to.model.substr(0, to.model.rfind(':'));
         prepared made = prepare_as_asked(asked, to, id);
         made.what.path = path_of(*to.to, "/hf-inference/models" + model_path(id) + "/v1/completions");
         return made;
@@ -165,7 +168,7 @@ bool passes_at(const request& asked, const task_info& task)
 }
 
 // Some answer numbers where base64 was asked for, which one of the SDKs reads as nothing: the door looks.
-prepared as_asked(const request& asked, const target& to, const std::string& model)
+prepared as_asked(const request& asked, const target& to, std::string_view model)
 {
     prepared made = prepare_as_asked(asked, to, model);
     made.answer.as_asked = to.task->shape != answer_shape::numbers;
@@ -175,7 +178,7 @@ prepared as_asked(const request& asked, const target& to, const std::string& mod
 // A provider's own route, with its own name of the model.
 result<prepared> at_provider(const request& asked, const target& to, std::string_view provider)
 {
-    const std::string id = to.model.substr(0, to.model.rfind(':'));
+    const std::string_view id = to.model.substr(0, to.model.rfind(':'));
     if (provider == "hf-inference") {
         if (!wants_chat(asked, to)) {
             return task_of(asked, to);

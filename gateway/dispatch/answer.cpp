@@ -411,6 +411,11 @@ net::task<lean<dispatched::block>> dispatched::next()
     return mode_ == mode::events ? next_events() : mode_ == mode::plan ? next_planned() : next_raw();
 }
 
+std::optional<dispatched::block> dispatched::at_hand()
+{
+    return mode_ == mode::events ? std::nullopt : first_once();
+}
+
 std::optional<dispatched::block> dispatched::first_once()
 {
     if (std::exchange(first_given_, true)) {
@@ -448,7 +453,10 @@ net::task<lean<dispatched::block>> dispatched::next_raw()
         co_return *first;
     }
     while (!ended_) {
-        auto bytes = co_await exchange_->next();
+        lean<std::string_view> bytes;
+        if (!exchange_->complete()) {
+            bytes = co_await exchange_->next();
+        }
         if (!bytes) {
             co_return broke(lost(*bytes.error()));
         }

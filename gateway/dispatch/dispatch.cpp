@@ -234,7 +234,7 @@ net::task<std::optional<verdict>> dispatched::ready_worker()
              &known = here_.all.known,
              keep = now_,
              to = target_.to,
-             model = target_.model](result<workers::ready_worker> answer) {
+             model = std::string(target_.model)](result<workers::ready_worker> answer) {
                 if (answer) {
                     known.warmed(*to, model);
                 }
@@ -478,18 +478,33 @@ void dispatched::count_bytes()
 
 net::task<void> dispatched::end_exchange()
 {
-    if (exchange_) {
-        sent_ += exchange_->bytes_sent();
-        received_ += exchange_->bytes_received();
-        co_await exchange_->close();
-        exchange_.reset();
+    if (!exchange_) {
+        return net::task<>::done();
     }
+    sent_ += exchange_->bytes_sent();
+    received_ += exchange_->bytes_received();
+    if (exchange_->uploading()) {
+        return end_upload();
+    }
+    auto closed = exchange_->close();
+    exchange_.reset();
+    return closed;
 }
 
-net::task<void> dispatched::finish(telemetry::access_record& record)
+net::task<void> dispatched::end_upload()
+{
+    co_await exchange_->close();
+    exchange_.reset();
+}
+
+net::task<void> dispatched::finish()
+{
+    return end_exchange();
+}
+
+void dispatched::fill(telemetry::access_record& record)
 {
     const auto now = net::clock::now();
-    co_await end_exchange();
     out_.reset();
     count_bytes();
     if (begun_ && !told_) {

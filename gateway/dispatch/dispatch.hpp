@@ -64,9 +64,13 @@ public:
     //   errors   broken_stream (the upstream broke off), upstream_leak, or the interrupt's reason
     [[nodiscard]] net::task<lean<upstream::plan_reader::block>> next();
 
-    // Ends the attempt in progress, whatever its state, and fills the record. REQUIRED before the object
-    // goes.
-    [[nodiscard]] net::task<void> finish(telemetry::access_record& record);
+    // What next() would give without a wait; nothing: await that.
+    [[nodiscard]] std::optional<upstream::plan_reader::block> at_hand();
+
+    // Ends the attempt in progress, whatever its state; then fill() the record. Both REQUIRED before the
+    // object goes.
+    [[nodiscard]] net::task<void> finish();
+    void fill(telemetry::access_record& record);
 
     // True when the rest of the answer lies in memory: one write will do.
     [[nodiscard]] bool all_buffered() const;
@@ -105,6 +109,7 @@ private:
     [[nodiscard]] net::event& wake();
     [[nodiscard]] std::function<void()> wake_from_afar();
     [[nodiscard]] net::task<void> end_exchange();
+    [[nodiscard]] net::task<void> end_upload(); // and the exchange with it
     // The client left, or the gateway stops: the end, and held against nobody.
     [[nodiscard]] bool abandoned() const { return stop_.fired() && stop_.why() != code::timeout; }
     [[nodiscard]] std::unexpected<failure> abandon(net::time_point now);

@@ -456,13 +456,16 @@ void body::drop_copy()
 net::task<void> body::stop()
 {
     ending_ = true;
-    if (receiving_) {
-        changed_->set();
-        in_.unwatch();
-        wire_.cancel();
-        while (receiving_) {
-            co_await waiters_->wait();
-        }
+    return receiving_ ? end_receiving() : net::task<>::done();
+}
+
+net::task<void> body::end_receiving()
+{
+    changed_->set();
+    in_.unwatch();
+    wire_.cancel();
+    while (receiving_) {
+        co_await waiters_->wait();
     }
 }
 

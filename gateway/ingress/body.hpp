@@ -60,7 +60,10 @@ public:
     //   errors   body_too_large, invalid_json, overloaded, request_timeout, client_gone, bad_chunk
     [[nodiscard]] net::task<result<void>> begin(const wire::request_head& head, door at);
 
-    // What a dialect parses. Valid as long as this lives.
+    // What a dialect parses. Valid as long as this lives. Of a body in the connection's buffer it is known at
+    // once, of others it may have to be read back.
+    [[nodiscard]] bool in_memory() const { return !log_; }
+    [[nodiscard]] dialects::body_facts facts_in_memory();
     [[nodiscard]] net::task<result<dialects::body_facts>> facts();
 
     [[nodiscard]] upstream::source from() const override { return {.memory = memory_, .log = log_.get()}; }
@@ -82,6 +85,7 @@ public:
 
 private:
     [[nodiscard]] net::task<void> receive();
+    [[nodiscard]] net::task<void> end_receiving();
     [[nodiscard]] result<bool> take(); // what lies in the buffer; true: the body is whole
     [[nodiscard]] result<void>
     accept(std::string_view payload, bool in_place); // in_place: it lies in the log's room()

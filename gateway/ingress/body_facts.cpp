@@ -8,16 +8,38 @@
 
 namespace gw::ingress {
 
+dialects::body_facts body::facts_in_memory()
+{
+    dialects::body_facts made{.json = json_, .size = size()};
+    if (!json_) {
+        made.first_bytes = memory_;
+        return made;
+    }
+    made.index = &index_;
+    made.text = memory_;
+    made.members.reserve(index_.members.size());
+    for (const auto& each : index_.members) {
+        made.members.push_back({
+            .name = each.key,
+            .where = each.where,
+            .text = memory_.substr(each.where.begin, each.where.size()),
+            .list = each.kind == wire::json_kind::array,
+        });
+    }
+    return made;
+}
+
 net::task<result<dialects::body_facts>> body::facts()
 {
+    if (in_memory()) {
+        co_return facts_in_memory();
+    }
     dialects::body_facts made;
     made.json = json_;
-    made.size = framing_ == wire::framing::sized && log_ && !whole_ ? log_->size() + left_ : size();
+    made.size = framing_ == wire::framing::sized && !whole_ ? log_->size() + left_ : size();
     if (!json_) {
-        if (!log_) {
-            made.first_bytes = memory_;
-        } else if (const auto first =
-                       log_->view({0, std::min<std::uint64_t>(log_->size(), payloads::sniff_bytes)})) {
+        if (const auto first =
+                log_->view({0, std::min<std::uint64_t>(log_->size(), payloads::sniff_bytes)})) {
             made.first_bytes = texts_.emplace_back(*first);
         } else if (auto copied =
                        log_->copy({0, std::min<std::uint64_t>(log_->size(), payloads::sniff_bytes)})) {
@@ -36,9 +58,7 @@ net::task<result<dialects::body_facts>> body::facts()
     }
 
     made.index = &index_;
-    if (!log_) {
-        made.text = memory_;
-    } else if (const auto all = log_->view({0, log_->size()})) {
+    if (const auto all = log_->view({0, log_->size()})) {
         made.text = *all;
     }
     made.members.reserve(index_.members.size());

@@ -69,7 +69,12 @@ net::task<lean<void>> request_run::failed(failure why)
 net::task<lean<void>> request_run::pump_as_is()
 {
     while (true) {
-        auto block = co_await work_->next();
+        lean<upstream::plan_reader::block> block;
+        if (const auto first = work_->at_hand()) {
+            block = *first;
+        } else {
+            block = co_await work_->next();
+        }
         if (!block) {
             co_return fail(block);
         }

@@ -36,8 +36,8 @@ private:
     [[nodiscard]] result<void> authenticate();
     [[nodiscard]] result<void> take_place();
     [[nodiscard]] net::task<lean<void>> answer_ourselves();
-    [[nodiscard]] net::task<result<void>> read_body();
-    [[nodiscard]] net::task<result<void>> parse();
+    [[nodiscard]] result<void> keep_head(); // apart from the buffer, if that will move
+    [[nodiscard]] result<void> parse(result<dialects::body_facts> facts);
     [[nodiscard]] result<void> decide();
     [[nodiscard]] net::task<result<void>> ask_hub();
     [[nodiscard]] net::task<result<void>> dispatch();

@@ -83,11 +83,26 @@ net::task<lean<void>> request_run::go()
         co_return answered;
     }
 
-    auto read = co_await read_body();
+    auto kept = keep_head();
+    if (!kept) {
+        co_return fail(kept);
+    }
+    body_ = std::make_unique<body>(here_, policy_, from_.wire, from_.in, stop_, head_size_);
+    auto read = co_await body_->begin(from_.head, door_->at);
     if (!read) {
         co_return fail(read);
     }
-    auto asked = co_await parse(); // dialect -> normalized request
+    if (!body_->unread()) {
+        watch_client();
+    }
+    // dialect -> normalized request
+    result<void> asked;
+    if (body_->in_memory()) {
+        asked = parse(body_->facts_in_memory());
+    } else {
+        auto facts = co_await body_->facts();
+        asked = parse(std::move(facts));
+    }
     if (!asked) {
         co_return fail(asked);
     }
@@ -265,10 +280,10 @@ net::task<lean<void>> request_run::answer_ourselves()
     co_return sent;
 }
 
-net::task<result<void>> request_run::read_body()
+// What the buffer does not hold yet of the request moves the buffer when it comes.
+result<void> request_run::keep_head()
 {
     auto& head = from_.head;
-    // What the buffer does not hold yet moves the buffer when it comes: keep the head apart then.
     const bool in_buffer =
         head.body == wire::framing::none ||
         (head.body == wire::framing::sized && from_.in.data().size() - head_size_ >= head.content_length);
@@ -281,22 +296,14 @@ net::task<result<void>> request_run::read_body()
         auto target =
             again ? wire::parse_target(head.target) : result<wire::target>(std::unexpected(failure{}));
         if (!target) {
-            co_return std::unexpected(
+            return std::unexpected(
                 failure{.what = code::internal, .detail = "a head that scans only once", .close = true}
             );
         }
         path_ = target->path;
         query_ = target->query;
     }
-    body_ = std::make_unique<body>(here_, policy_, from_.wire, from_.in, stop_, head_size_);
-    auto begun = co_await body_->begin(head, door_->at);
-    if (!begun) {
-        co_return fail(begun);
-    }
-    if (!body_->unread()) {
-        watch_client();
-    }
-    co_return result<void>{};
+    return {};
 }
 
 // From here on the outstanding read tells when the client leaves.
@@ -309,16 +316,15 @@ void request_run::watch_client()
     });
 }
 
-net::task<result<void>> request_run::parse()
+result<void> request_run::parse(result<dialects::body_facts> facts)
 {
-    auto facts = co_await body_->facts();
     if (!facts) {
-        co_return fail(facts);
+        return fail(facts);
     }
     facts_ = std::move(*facts);
     auto asked = door_->tongue->parse(*door_, from_.head, query_, facts_);
     if (!asked) {
-        co_return fail(asked);
+        return fail(asked);
     }
     asked_ = std::move(*asked);
     asked_.client = record_.client;
@@ -326,7 +332,7 @@ net::task<result<void>> request_run::parse()
     asked_.arrived = std::chrono::duration_cast<std::chrono::seconds>(record_.at.time_since_epoch()).count();
     record_.model = asked_.model;
     record_.task = asked_.task != nullptr ? asked_.task->name : std::string_view(asked_.task_name);
-    co_return result<void>{};
+    return {};
 }
 
 result<void> request_run::decide()
@@ -515,7 +521,8 @@ net::task<after> request_run::finish()
         co_await stop_waiting();
     }
     if (work_) {
-        co_await work_->finish(record_);
+        co_await work_->finish();
+        work_->fill(record_);
         work_.reset();
     }
     limit_.disarm();

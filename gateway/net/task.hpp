@@ -1,6 +1,6 @@
 // task<T>: a coroutine that is awaited exactly once. It starts when it is awaited and resumes its caller by
 // symmetric transfer, so a chain of calls costs no trip through the event loop. spawn() starts one that
-// nobody awaits.
+// nobody awaits. What has nothing to wait for, as most often, returns task<>::done() and makes no frame.
 //
 // Why not asio::awaitable: it takes only Asio operations, while ours also wait for conditions inside a core
 // (a slot, the next bytes of a log) and finish at once when their data is there already.
@@ -93,13 +93,27 @@ public:
         }
     }
 
-    bool await_ready() const noexcept { return false; }
+    [[nodiscard]] static task done() noexcept
+        requires std::is_void_v<T>
+    {
+        return task{std::coroutine_handle<promise_type>{}};
+    }
+
+    bool await_ready() const noexcept { return std::is_void_v<T> && !frame_; }
     std::coroutine_handle<> await_suspend(std::coroutine_handle<> caller) noexcept
     {
         frame_.promise().caller = caller;
         return frame_;
     }
-    T await_resume() { return frame_.promise().take(); }
+    T await_resume()
+    {
+        if constexpr (std::is_void_v<T>) {
+            if (!frame_) {
+                return;
+            }
+        }
+        return frame_.promise().take();
+    }
 
 private:
     std::coroutine_handle<promise_type> frame_;

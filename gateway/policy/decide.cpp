@@ -163,10 +163,11 @@ result<plan> decide(
         );
     }
 
-    plan made{.entry = what->entry, .model = what->model, .provider = what->provider};
+    plan made{.entry = what->entry, .provider = what->provider};
     if (looked_up == nullptr && now.hub.on && needs_hub(asked, *what, now)) {
         if (is_hub_id(what->model)) {
             made.asks_hub = true;
+            made.model = std::move(what->model);
             return made;
         }
         looked_up = &no_hub_id();
@@ -189,6 +190,7 @@ result<plan> decide(
             name_at_providers(made.candidates, *what, made.task, *made.known);
         }
     }
+    made.model = std::move(what->model);
     return made;
 }
 

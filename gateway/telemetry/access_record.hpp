@@ -18,13 +18,14 @@
 
 namespace gw::telemetry {
 
-// One exchange with an upstream, or a candidate that was not tried.
+// One exchange with an upstream, or a candidate that was not tried. Views, here and below: into the policy
+// that the request holds, into the request itself, or our own words.
 struct attempt_record
 {
-    std::string upstream;
-    std::string token;   // its name, never its value
-    int status = 0;      // 0: none
-    std::string outcome; // or the reason why it was skipped
+    std::string_view upstream;
+    std::string_view token;   // its name, never its value
+    int status = 0;           // 0: none
+    std::string_view outcome; // or the reason why it was skipped
     std::uint64_t bytes_sent = 0;
     std::uint64_t bytes_received = 0;
     double ms = 0;
@@ -33,15 +34,15 @@ struct attempt_record
 struct access_record
 {
     std::chrono::system_clock::time_point at;
-    std::string request_id;
-    std::string client;
+    std::string_view request_id;
+    std::string_view client;
     std::string_view dialect;
     std::string_view door;
     std::string_view task;
-    std::string model; // as asked
-    std::string entry; // the policy's entry that applied
+    std::string_view model; // as asked
+    std::string_view entry; // the policy's entry that applied
     std::vector<attempt_record> route;
-    std::string error; // the code, when it failed
+    std::string_view error; // the code, when it failed
     int status = 0;
     std::uint64_t bytes_in = 0;
     std::uint64_t bytes_out = 0;

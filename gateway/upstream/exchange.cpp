@@ -326,10 +326,22 @@ net::task<void> exchange::close()
 {
     end_upload_ = true;
     if (uploading_) {
-        upload_->abandon();
-        over_->wire.cancel();
-        co_await upload_done_.wait();
+        return end_upload();
     }
+    let_go();
+    return net::task<>::done();
+}
+
+net::task<void> exchange::end_upload()
+{
+    upload_->abandon();
+    over_->wire.cancel();
+    co_await upload_done_.wait();
+    let_go();
+}
+
+void exchange::let_go()
+{
     over_->in.consume(std::exchange(give_, 0));
     if (have_head_ && head_.keeps) { // given up before the other side does it
         over_->idle_limit = std::min<std::chrono::milliseconds>(over_->idle_limit, *head_.keeps - margin);

@@ -66,6 +66,8 @@ public:
 
 private:
     [[nodiscard]] net::task<void> upload();
+    [[nodiscard]] net::task<void> end_upload();
+    void let_go(); // of the connection
     [[nodiscard]] net::task<result<void>> put(std::string_view first, std::string_view second);
     [[nodiscard]] net::time_point silence() const;
     [[nodiscard]] std::unexpected<failure>

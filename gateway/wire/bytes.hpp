@@ -18,7 +18,15 @@ namespace gw::wire::bytes {
 
 // What a byte may be part of; `underscore` stands beside `token` so that one OR over a name tells whether it
 // holds one.
-enum : std::uint8_t { token = 1, underscore = 2, visible = 4, digit = 8, host = 16, plain = 32 };
+enum : std::uint8_t {
+    token = 1,
+    underscore = 2,
+    visible = 4,
+    digit = 8,
+    host = 16,
+    plain = 32,
+    unescaped = 64, // in a JSON string
+};
 
 inline constexpr std::array<std::uint8_t, 256> classes = [] {
     std::array<std::uint8_t, 256> made{};
@@ -33,8 +41,9 @@ inline constexpr std::array<std::uint8_t, 256> classes = [] {
     add("!#$%&'*+-.^_`|~", token);
     add("_", underscore);
     add("-._~", host | plain);
-    for (std::size_t c = 0x21; c <= 0x7e; ++c) {
-        made[c] = static_cast<std::uint8_t>(made[c] | visible);
+    for (std::size_t c = 0x20; c <= 0x7e; ++c) {
+        const bool escaped = c == '"' || c == '\\';
+        made[c] = static_cast<std::uint8_t>(made[c] | (c == 0x20 ? 0 : visible) | (escaped ? 0 : unescaped));
     }
     return made;
 }();

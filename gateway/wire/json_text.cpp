@@ -2,10 +2,24 @@
 
 #include "wire/bytes.hpp"
 
+#include <algorithm>
 #include <cstdint>
+#include <cstring>
 
 namespace gw::wire {
 namespace {
+
+constexpr std::size_t few = 16; // bytes, of which each is looked up faster than the wide search begins
+
+// A JSON string as it stands: printable ASCII that needs no escape.
+bool is_plain(std::string_view text)
+{
+    if (text.size() < few) {
+        return std::ranges::all_of(text, [](char c) { return (bytes::class_of(c) & bytes::unescaped) != 0; });
+    }
+    const char* const end = text.data() + text.size();
+    return bytes::find_string_stop(text.data(), end) == end && !text.contains('\x7f');
+}
 
 void append_utf8(std::string& out, std::uint32_t c)
 {
@@ -142,11 +156,9 @@ std::optional<std::string> unescape_json_string(std::string_view inside_quotes)
 
 void append_json_string(std::string& out, std::string_view text)
 {
-    const char* const text_end = text.data() + text.size();
-    if (bytes::find_string_stop(text.data(), text_end) == text_end && !text.contains('\x7f')) {
-        out.push_back('"');
-        out.append(text);
-        out.push_back('"');
+    if (is_plain(text)) {
+        out.append(text.size() + 2, '"');
+        std::memcpy(out.data() + out.size() - 1 - text.size(), text.data(), text.size());
         return;
     }
     out.push_back('"');

@@ -196,6 +196,10 @@ http {{
     return Process("nginx", PROXY_CORE, ["nginx", "-e", folder / "nginx-error.log", "-c", folder / "nginx.conf", "-p", folder], port, folder, counting=counting)
 
 
+def alias(model):
+    return f"alias-{model:05}"
+
+
 def keyed(key):
     return "sha256:" + hashlib.sha256(key.encode()).hexdigest()
 
@@ -218,7 +222,8 @@ def policy(port, admin, behind, tls=None, models=0):
         "vit-json": {**image, "route": ["json"]},
         "vit-twice": {**image, "route": ["json", "json2"]},
     }
-    named |= {f"company/model-{i}": {"task": "chat-completion", "aliases": [f"alias-{i}"], "route": ["llm"]} for i in range(models)}
+    for i in range(models):  # names of one length, however many there are
+        named[f"company/model-{i:05}"] = {"task": "chat-completion", "aliases": [alias(i)], "route": ["llm"]}
     listen = {"address": f"127.0.0.1:{port}"}
     if tls:
         listen["tls"] = {"certificate": str(tls.certificate), "key": str(tls.key)}

@@ -275,10 +275,10 @@ class Models(Workload):
         for models in (10, 10_000):
             peer = self.start(peers.fourways, str(models), models=models, name=f"models-{models}")
             self.began[str(models)] = peer.cpu()
-            self.expect_chat(peer, load.chat(f"alias-{models // 2}"))
+            self.expect_chat(peer, load.chat(peers.alias(models // 2)))
 
     def measure(self, name, peer):
-        return {**self.under_wrk(peer, load.chat(f"alias-{int(name) // 2}"), 32), "start_cpu_s": self.began[name]}
+        return {**self.under_wrk(peer, load.chat(peers.alias(int(name) // 2)), 32), "start_cpu_s": self.began[name]}
 
 
 @dataclasses.dataclass

@@ -17,9 +17,9 @@ namespace {
 constexpr std::size_t most_text = 512;
 
 // The text up to the next zero byte.
-std::string take(std::string_view& from)
+std::string_view take(std::string_view& from)
 {
-    const std::string text{from.substr(0, from.find('\0'))};
+    const std::string_view text = from.substr(0, from.find('\0'));
     from.remove_prefix(std::min(text.size() + 1, from.size()));
     return text;
 }
@@ -37,8 +37,7 @@ GW_FUZZ(input)
     what.client = take(input);
     what.entry = take(input);
     what.error = take(input);
-    const std::string task = take(input);
-    what.task = task;
+    what.task = take(input);
     what.status = static_cast<int>(input.size() % 600);
     while (!input.empty() && what.route.size() < 4) {
         what.route.push_back(

@@ -30,7 +30,7 @@ TEST(router, task_paths)
              {"org/a/b", "fill-mask", "/hf-inference/models/org/a/b"},
          }) {
         const auto asked = json(R"({"inputs":"x"})", each.task);
-        EXPECT_EQ(sent(asked->asked, at(to, asked->asked, std::string(each.model))).path, each.path);
+        EXPECT_EQ(sent(asked->asked, at(to, asked->asked, each.model)).path, each.path);
     }
     auto mirror = to;
     mirror.at.base_path = "/mirror";

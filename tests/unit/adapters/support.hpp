@@ -161,9 +161,9 @@ inline config::upstream with_template(std::vector<config::template_part> parts)
     return to;
 }
 
-inline target at(const config::upstream& to, const request& asked, std::string model = "org/name")
+inline target at(const config::upstream& to, const request& asked, std::string_view model = "org/name")
 {
-    return {.to = &to, .model = std::move(model), .task = asked.task};
+    return {.to = &to, .model = model, .task = asked.task};
 }
 
 // The request that an upstream would get.
