@@ -213,6 +213,41 @@ def test_case(here, upstream, dial, wire, case, record_property):
 # ---- what takes more than bytes ----
 
 
+# The doors that no case of a file goes through: they differ behind the framing only, and this shows that they do.
+OTHER_DOORS = {"/v1/completions": "prompt", "/v1/embeddings": "input", "/v1/images/generations": "prompt", "/v1/audio/speech": "input"}
+
+
+@pytest.mark.threat("F1", "F3", "F4", "F5", "D3", "D4", "D6", "R1")
+@pytest.mark.parametrize("wire", ["clear", "tls"])
+@pytest.mark.parametrize("path", OTHER_DOORS)
+def test_the_other_doors_of_openai(here, upstream, dial, wire, path):
+    key = f"Authorization: Bearer {KEY}"
+    good, size = b'{"model":"org/chat","%s":"x"}' % OTHER_DOORS[path].encode(), "Content-Length: %d"
+    cases = [
+        (400, "bad_framing", [key, size % len(good), "Transfer-Encoding: chunked"], good),
+        (400, "bad_framing", [key, size % len(good), size % len(good)], good),
+        (400, "bad_chunk", [key, "Transfer-Encoding: chunked"], b"2\n{}\r\n0\r\n\r\n"),
+        (401, "unauthenticated", ["Transfer-Encoding: chunked"], b"%x\r\n%s\r\n0\r\n%s\r\n\r\n" % (len(good), good, key.encode())),
+        (413, "body_too_large", [key, size % 99999999999, "Expect: 100-continue"], b""),
+        (415, "unsupported_coding", [key, "Content-Encoding: gzip", size % 3], b"\x1f\x8b\x08"),
+        (400, "invalid_json", [key, size % 100_000], b"[" * 100_000),
+        (400, "invalid_json", [key, size % (len(good) + 18)], good[:-1] + b',"model":"org/vit"}'),
+        (400, "invalid_model", [key, size % (len(good) + 13)], good.replace(b"org/chat", b"http://127.0.0.1:9/x/")),
+    ]
+    before = len(upstream.seen)
+    for status, code, fields, body in cases:
+        head = "\r\n".join([f"POST {path} HTTP/1.1", "Host: a", "Content-Type: application/json", "Connection: close", *fields])
+        with dial(wire) as peer:
+            incoming = Incoming(peer)
+            peer.sendall(head.encode() + b"\r\n\r\n" + body)
+            incoming.to_the_end()
+        (reply,) = incoming.replies
+        here.ledger.append((reply.field("x-request-id"), reply.status))
+        assert (reply.status, reply.code) == (status, code), reply
+        check_told(reply)
+    assert len(upstream.seen) == before
+
+
 @pytest.mark.threat("F13")
 @pytest.mark.parametrize("wire", ["clear", "tls"])
 @pytest.mark.parametrize("door", MODEL_DOORS)
