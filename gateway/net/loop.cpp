@@ -75,8 +75,10 @@ void loop::look(int timeout_ms)
         }
     }
     current_ = nullptr;
+    if (count_ < events_.size()) { // else there may be more that was not told
+        looked_ = looked;
+    }
     count_ = 0;
-    looked_ = looked; // all of it was told
 }
 
 void loop::run_soon()

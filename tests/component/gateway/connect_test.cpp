@@ -11,7 +11,10 @@
 #include <gmock/gmock.h>
 
 #include <array>
+#include <memory>
+#include <sys/eventfd.h>
 #include <unistd.h>
+#include <vector>
 
 namespace gw::test {
 namespace {
@@ -423,6 +426,45 @@ TEST(Loop, WhatWasPostedComesBeforeWhatHappenedBehindIt)
     on.unwatch(ends[0]);
     ::close(ends[0]);
     ::close(ends[1]);
+}
+
+// More happened than one look tells: what is not told yet may be the end of a kept connection.
+TEST(Loop, HasLookedOnlyOnceAllIsTold)
+{
+    static constexpr std::size_t many = 300;
+    struct counter final : net::watched
+    {
+        explicit counter(std::size_t& said) : told(said) {}
+        void ready(std::uint32_t) override { ++told; }
+        void due() override {}
+        std::size_t& told;
+    };
+    net::loop on;
+    std::size_t told = 0;
+    std::vector<net::descriptor> open;
+    std::vector<std::unique_ptr<counter>> all;
+    for (std::size_t i = 0; i < many; ++i) {
+        open.emplace_back(::eventfd(1, EFD_CLOEXEC | EFD_NONBLOCK)); // readable from the beginning
+        all.push_back(std::make_unique<counter>(told));
+        ASSERT_FALSE(on.watch(open.back().get(), *all.back(), EPOLLIN));
+    }
+    const auto before = net::clock::now();
+    std::size_t at_first_look = 0;
+    const auto look = [&](auto&& again) -> void {
+        if (on.looked() >= before) {
+            at_first_look = told;
+            on.stop();
+        } else {
+            on.post([&, again] { again(again); });
+        }
+    };
+    on.post([&] { look(look); });
+    on.run();
+    EXPECT_EQ(at_first_look, many);
+    for (std::size_t i = 0; i < many; ++i) {
+        on.forget(*all[i]);
+        on.unwatch(open[i].get());
+    }
 }
 
 } // namespace
