@@ -132,7 +132,7 @@ attempts::next_step attempts::next(time_point now)
     }
 
     // Then who was not asked yet, in the plan's order; then who may be asked again.
-    bool look_again = true;
+    std::size_t looks = seats_.size();
     while (true) {
         std::vector<obstacle> blocked;
         for (const bool tried : {false, true}) {
@@ -155,11 +155,11 @@ attempts::next_step attempts::next(time_point now)
         }
 
         // Nobody can be asked now. Who sits down to wait looks once more, since things may have changed
-        // meanwhile.
+        // meanwhile: a slot that was free just then is his, and nobody wakes him for it.
         bool sat_down = false;
         const std::optional<wait_for> waiting = wait(blocked, now, sat_down);
-        if (sat_down && look_again) {
-            look_again = false;
+        if (sat_down && looks != 0) {
+            --looks;
             continue;
         }
         if (waiting) {

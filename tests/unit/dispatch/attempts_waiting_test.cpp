@@ -368,6 +368,30 @@ TEST_F(slots_of_attempts, a_full_one_is_passed_by)
     EXPECT_EQ(b.route(), "vit(full) own(200)");
 }
 
+// Other cores go on while one looks for a seat: their steps are taken whenever the request is about to sit.
+TEST_F(slots_of_attempts, a_slot_that_becomes_free_just_then_is_not_held_asleep)
+{
+    vit.max_in_flight = own.max_in_flight = 1;
+    vit.max_waiting = 1;
+    own.max_waiting = 9;
+    slots::lease in_vit = w.state.room.acquire(vit, "org/model");
+    const slots::lease in_own = w.state.room.acquire(own, "org/model");
+    slots::ticket seat = w.state.room.wait_for_slot(vit, "org/model", {});
+    int sits = 0;
+    const auto meanwhile = [&] {
+        ++sits;
+        if (sits == 2) { // vit had no seat, now for own
+            seat.leave();
+        } else if (sits == 3) { // now vit has one
+            in_vit.release();
+        }
+        return [] {};
+    };
+    walker one(w, w.route({&vit, &own}), {.waker = meanwhile});
+    EXPECT_EQ(one.next(), "try vit");
+    EXPECT_EQ(sits, 3);
+}
+
 TEST_F(slots_of_attempts, a_refusal_without_a_time_is_a_limit_and_no_cooldown)
 {
     walker a(w, alone);
