@@ -165,11 +165,11 @@ void waker::meets(const config::upstream& to, verdict& what)
         const config::upstream& it = *found->second.to;
         name = it.name;
         limit = it.wake_timeout;
+        if (!parts_->thread.started()) { // before anything waits for it: there may be no thread to be had
+            parts_->thread.start([its = parts_.get()](net::time_point) { its->step_all(); });
+        }
         how = parts_->known.sleeps(it, what, net::clock::now());
         if (how == waking::start::begun) {
-            if (!parts_->thread.started()) {
-                parts_->thread.start([its = parts_.get()](net::time_point) { its->step_all(); });
-            }
             parts_->thread.post([its = parts_.get(), place, at = found->second] {
                 if (!its->thread.ending()) {
                     auto& mine = its->jobs[place];
