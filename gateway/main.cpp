@@ -257,6 +257,15 @@ int main(int argc, char** argv)
     try {
         app.parse(argc, argv);
     } catch (const CLI::ParseError& error) {
+        if (argc > 1 && argv[1][0] != '-' && app.get_subcommands().empty()) {
+            std::fprintf(
+                stderr,
+                "fourways: there is no command `%s`, but serve, check, explain, ways and keygen; --help says "
+                "what they do\n",
+                argv[1]
+            );
+            return bad_usage;
+        }
         const int status = app.exit(error);
         return status == 0 ? 0 : bad_usage;
     }

@@ -98,8 +98,9 @@ result<const task_info*> task_of(const request& asked, const resolved& what, con
         const std::string near = payloads::nearest_task(asked.task_name);
         return refuse(
             code::unknown_task,
-            "no such task" + (near.empty() ? std::string() : "; did you mean `" + near + "`?") +
-                " Tasks have the names that Hugging Face gives them, as in `image-classification`"
+            near.empty() ? "no such task; tasks have the names that Hugging Face gives them, as in "
+                           "`image-classification`"
+                         : "no such task; did you mean `" + near + "`?"
         );
     }
 

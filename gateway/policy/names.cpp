@@ -26,8 +26,8 @@ bool is_segment(std::string_view text)
            });
 }
 
-// The names of the policy that this client may use and could have meant. Bounded: an unknown name is cheap to
-// send.
+// What to do about an unknown name: the names of the policy that this client may use and could have meant.
+// Bounded: an unknown name is cheap to send.
 std::string near(std::string_view model, const config::client* who, const config::settings& now)
 {
     constexpr std::size_t most = 1'000;
@@ -41,7 +41,8 @@ std::string near(std::string_view model, const config::client* who, const config
             names.insert(names.end(), each->aliases.begin(), each->aliases.end());
         }
     }
-    return config::did_you_mean(model, names);
+    std::string meant = config::did_you_mean(model, names);
+    return meant.empty() ? "; GET /v1/models lists those it has" : meant;
 }
 
 } // namespace

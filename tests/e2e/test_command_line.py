@@ -106,6 +106,8 @@ def test_version():
 def test_bad_flags(args):
     done = fourways(*args)
     assert (done.returncode, done.stdout) == (2, "") and done.stderr.strip()
+    if args == ["serv"]:
+        assert "`serv`" in done.stderr and "serve" in done.stderr
 
 
 @pytest.mark.parametrize("policy, words", [(None, "nowhere.yaml"), ("models: {", ""), ("models: { a: { route: [gone] } }", "gone")])

@@ -168,12 +168,17 @@ TEST_F(decide_test, unknown_models_name_near_ones_of_this_client)
         refused.error().text, "no model `google/vit-bass` in the policy; did you mean `google/vit-base`?"
     );
     EXPECT_THAT(ask("visoin").error().text, HasSubstr("did you mean `vision`?"));
-    EXPECT_EQ(ask("something/else").error().text, "no model `something/else` in the policy");
+    EXPECT_EQ(
+        ask("something/else").error().text,
+        "no model `something/else` in the policy; GET /v1/models lists those it has"
+    );
 
     const config::client other{.name = "other", .key_digests = {}, .models = {"open/*"}};
     who_ = &other;
-    EXPECT_EQ(ask("google/vit-bass").error().text, "no model `google/vit-bass` in the policy")
-        << "names of other clients' models are not told";
+    EXPECT_EQ(
+        ask("google/vit-bass").error().text,
+        "no model `google/vit-bass` in the policy; GET /v1/models lists those it has"
+    ) << "names of other clients' models are not told";
 }
 
 TEST_F(decide_test, clients_are_authorised_for_the_resolved_name)
