@@ -19,7 +19,7 @@
 namespace gw::telemetry {
 
 // One exchange with an upstream, or a candidate that was not tried. Views, here and below: into the policy
-// that the request holds, into the request itself, or our own words.
+// that the request holds, or our own words.
 struct attempt_record
 {
     std::string_view upstream;
@@ -34,13 +34,13 @@ struct attempt_record
 struct access_record
 {
     std::chrono::system_clock::time_point at;
-    std::string_view request_id;
-    std::string_view client;
+    std::string request_id;
+    std::string client;
     std::string_view dialect;
     std::string_view door;
     std::string_view task;
-    std::string_view model; // as asked
-    std::string_view entry; // the policy's entry that applied
+    std::string model; // as asked
+    std::string entry; // the policy's entry that applied
     std::vector<attempt_record> route;
     std::string_view error; // the code, when it failed
     int status = 0;
