@@ -172,7 +172,10 @@ def test_an_upstream_that_speaks_no_tls(start, ca_file):
     def talk(raw, peer):
         raw.got.append(peer.recv(65536))
         peer.sendall(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n")
-        raw.got.append(peer.recv(65536))
+        try:
+            raw.got.append(peer.recv(65536))
+        except ConnectionResetError:  # OpenSSL 3.5 reads no more of it than it needs to refuse it
+            raw.got.append(b"")
 
     with Raw(talk) as plain:
         here = start(policy(f"https://127.0.0.1:{plain.port}", ca_file=ca_file), env={"T": TOKEN})
