@@ -158,7 +158,7 @@ void append_json_string(std::string& out, std::string_view text)
 {
     if (is_plain(text)) {
         out.append(text.size() + 2, '"');
-        std::memcpy(out.data() + out.size() - 1 - text.size(), text.data(), text.size());
+        text.copy(out.data() + out.size() - 1 - text.size(), text.size()); // no memcpy: it may be null
         return;
     }
     out.push_back('"');
